@@ -1,0 +1,32 @@
+"""The command line: Hydra's entry, one run or a sweep."""
+
+import hydra
+from omegaconf import DictConfig
+
+from stylelab.configuration import CONF, plain, register_resolvers
+
+
+def paint(config: DictConfig) -> None:
+    """One run of a resolved configuration."""
+    from stylelab import console
+
+    with console.one_line_errors_of_a_single_run():
+        from stylelab.job import prepare
+
+        job = prepare(plain(config))
+        from stylelab.runner import run  # imports torch: after everything that can be wrong with the configuration
+
+        console.report(run(job, hydra_record=console.hydra_record(config)))
+
+
+def main() -> None:
+    """Run `stylelab [overrides]`; errors of the user's end in one line and exit code 1."""
+    from stylelab.console import one_line_errors
+
+    register_resolvers()
+    with one_line_errors():
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(paint)()
+
+
+if __name__ == "__main__":
+    main()

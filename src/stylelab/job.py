@@ -1,0 +1,186 @@
+"""One run, checked and identified before anything heavy is imported: spec, decoded pictures, parameter files, key, folder."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from stylelab import parameter_files, pictures, provenance
+from stylelab.pyramid import Level, levels
+from stylelab.spec import Spec, Vgg19
+
+DATA = Path(__file__).parent / "data"
+CAFFE_MEANS = DATA / "vgg19_caffe_mean_activations.json"
+EMBEDDED = DATA / "embedded.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that a run needs, found good."""
+
+    spec: Spec
+    config: Mapping[str, Any]  # the resolved configuration that the spec was built from
+    content: Image.Image
+    styles: tuple[Image.Image, ...]
+    levels: tuple[Level, ...]
+    files: Mapping[str, Path]  # the files that the network is built from: parameters, means
+    ruler: Path | None  # Caffe parameters for the reference evaluator, where they are at hand
+    decisive: Mapping[str, Any]  # all that decides the picture
+    key: str
+    folder: Path
+
+
+def prepare(config: Mapping[str, Any]) -> Job:
+    """Check a resolved configuration and everything that it names.
+
+    Raises:
+        ValueError: one line that says where, what was found and what would do; nothing was written or painted.
+    """
+    spec = Spec.from_config(config)
+    content = pictures.load(spec.images.content, key="images.content")
+    styles = tuple(pictures.load(path, key=f"images.style[{n}]") for n, path in enumerate(spec.images.style))
+    sizes = levels(spec, content=content.size, styles=[style.size for style in styles])
+    check_writable(Path(spec.outputs))
+    ruler = _ruler(spec)
+    files = network_files(spec)
+    spec = replace(spec, device=_device(spec.device))
+    decisive = provenance.canonical(
+        dict(config) | {"device": spec.device.split(":")[0]},
+        content=parameter_files.sha256_of(Path(spec.images.content)),
+        styles=[parameter_files.sha256_of(Path(path)) for path in spec.images.style],
+        parameters={part: parameter_files.sha256_of(path) for part, path in files.items()},
+    )
+    key = provenance.key_of(decisive)
+    return Job(
+        spec=spec,
+        config=config,
+        content=content,
+        styles=styles,
+        levels=sizes,
+        files=files,
+        ruler=ruler,
+        decisive=decisive,
+        key=key,
+        folder=Path(spec.outputs).resolve() / "runs" / folder_name(spec.images.content, spec.images.style, key),
+    )
+
+
+def folder_name(content: str, styles: Sequence[str], key: str) -> str:
+    """`town-waves-0123456789ab`: the pictures' names, safe and short, and the start of the key."""
+    style = "+".join(_safe(path)[:40] for path in styles[:3]) or "none"
+    return f"{_safe(content)[:40]}-{style}-{key[:12]}"
+
+
+def _safe(path: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", Path(path).stem).strip(".") or "picture"
+
+
+def check_writable(outputs: Path) -> None:
+    """Refuse an outputs folder that can't be made or written to."""
+    try:
+        (outputs / "runs").mkdir(parents=True, exist_ok=True)
+        probe = outputs / "runs" / f".{os.getpid()}.probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"outputs: can't write to {outputs} ({error.strerror}): choose another by outputs=...") from error
+
+
+def network_files(spec: Spec) -> dict[str, Path]:
+    """The files that the network is built from, fetched into the cache where they are not at hand.
+
+    Raises:
+        ValueError: a file is missing, is another one than it says, or can't be fetched.
+    """
+    if not isinstance(spec.network, Vgg19):
+        return {"parameters": EMBEDDED} if spec.network.source == "embedded" else {}
+    found = {"parameters": _parameter_file(spec.network)}
+    if spec.network.normalised:
+        found["means"] = _means_file(spec.network)
+    return found
+
+
+def _parameter_file(network: Vgg19) -> Path:
+    cache = Path(network.cache).expanduser()
+    file = parameter_files.at_hand(path=network.path, url=network.url, cache=cache)
+    if file is None:
+        return _fetched(network, cache)
+    if not file.is_file():
+        raise ValueError(
+            f"network.path: there is no file {file}: give the path of {Path(network.url).name} or another parameter "
+            "file of VGG-19, or use network=embedded, which needs none"
+        )
+    sha256 = parameter_files.verify(file, sha256=network.sha256 if network.path is not None else None)
+    _check_source(network.source, file, sha256)
+    return file
+
+
+def _fetched(network: Vgg19, cache: Path) -> Path:
+    """Fetch the file, keep its convolutions, drop the rest."""
+    original = parameter_files.fetch(network.url, sha256=network.sha256, cache=cache)
+    kept = parameter_files.features_file(network.url, cache)
+    from stylelab.parameters import extract  # imports torch, which only a fresh download needs here
+
+    extract(original, kept)
+    original.unlink()
+    return kept
+
+
+KNOWN = {  # first digits of the sha256 of files whose training is known -> their source
+    "d01eb7cb": "caffe",  # neural-style's vgg19-d01eb7cb.pth
+    "dcbb9e9d": "torchvision",  # VGG19_Weights.IMAGENET1K_V1
+}
+
+
+def _check_source(source: str, file: Path, sha256: str) -> None:
+    """Refuse a known file under the wrong preprocessing."""
+    true_source = KNOWN.get(sha256[:8], source)
+    if true_source != source:
+        raise ValueError(
+            f"network.path: {file} holds {true_source}'s parameters, but network.source is {source}: "
+            f"use network=vgg19_{true_source}"
+        )
+
+
+def _means_file(network: Vgg19) -> Path:
+    if network.means is not None:
+        file = Path(network.means).expanduser()
+        if not file.is_file():
+            raise ValueError(f"network.means: there is no file {file}: measure one by stylelab-parameters")
+        return file
+    if network.source == "caffe":
+        return CAFFE_MEANS
+    raise ValueError(
+        f"network.means: none are shipped for {network.source}: measure them by "
+        f"stylelab-parameters --mean-activation PHOTOGRAPHS network=vgg19_{network.source}"
+    )
+
+
+def _ruler(spec: Spec) -> Path | None:
+    if spec.reference.path is not None:
+        file = Path(spec.reference.path).expanduser()
+        if not file.is_file():
+            raise ValueError(f"reference.path: there is no file {file}: give Caffe parameters of VGG-19, or null")
+        return file
+    if isinstance(spec.network, Vgg19) and spec.network.source == "caffe" and spec.network.path is not None:
+        return Path(spec.network.path).expanduser()
+    cache = Path(spec.reference.cache).expanduser()
+    return parameter_files.at_hand(path=None, url=spec.reference.url, cache=cache)
+
+
+def _device(name: str) -> str:
+    """`auto` decided: a GPU where there is one. Torch is asked only where the system may have one."""
+    if name == "cpu" or (name == "auto" and os.name == "posix" and not Path("/dev/nvidiactl").exists()):
+        return "cpu"
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return "cuda" if count else "cpu"
+    if int(name.partition(":")[2] or 0) >= count:
+        raise ValueError(f"device: found {name}, but this machine offers {count} CUDA devices: use device=cpu")
+    return name

@@ -1,0 +1,148 @@
+"""VGG-19's parameters in memory: read from a file, rescaled to mean activation one, or drawn at random."""
+
+import json
+import pickle
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from stylelab.layers import CONVOLUTIONS, LAYERS, channels
+from stylelab.vgg import TORCHVISION, Encoder, Parameters, Preprocessing
+
+FILE_KEYS = dict(  # conv1_1 -> features.0, numbered as torchvision's `vgg19().features`, which both known files follow
+    zip(CONVOLUTIONS, (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34), strict=True)
+)
+RECTIFIED = tuple(name.replace("conv", "relu") for name in CONVOLUTIONS)
+DEAD = 1e-6  # a filter whose mean activation is below this part of its layer's is left at the layer's scale
+
+
+def read(path: Path, preprocessing: Preprocessing) -> Parameters:
+    """The sixteen convolutions of a .pth or .safetensors file, in float32.
+
+    Args:
+        path: keys `features.N.weight` and `features.N.bias`, with or without a classifier.
+        preprocessing: what the file's parameters were trained with; a file does not tell.
+
+    Raises:
+        ValueError: the file can't be read, or is not VGG-19.
+    """
+    tensors = _read_tensors(path)
+    filters, biases = {}, {}
+    for name, number in FILE_KEYS.items():
+        weight, bias = tensors.get(f"features.{number}.weight"), tensors.get(f"features.{number}.bias")
+        before = 3 if name == "conv1_1" else channels(CONVOLUTIONS[CONVOLUTIONS.index(name) - 1])
+        expected = (channels(name), before, 3, 3)
+        if weight is None or bias is None or tuple(weight.shape) != expected:
+            found = "none" if weight is None else tuple(weight.shape)
+            raise ValueError(f"{path}: features.{number}.weight is {found}, VGG-19's {name} has {expected}")
+        filters[name], biases[name] = weight.float(), bias.float()
+    return Parameters(filters=filters, biases=biases, preprocessing=preprocessing)
+
+
+def _read_tensors(path: Path) -> Mapping[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise ValueError(f"{path}: can't be read as parameters ({reason}): give a .pth or .safetensors file") from error
+
+
+def extract(original: Path, target: Path) -> None:
+    """Keep the convolutions of a file alone, in float32 safetensors, written whole or not at all."""
+    wanted = {f"features.{number}.{kind}" for number in FILE_KEYS.values() for kind in ("weight", "bias")}
+    tensors = {key: value.float().contiguous() for key, value in _read_tensors(original).items() if key in wanted}
+    partial = target.with_suffix(".partial")
+    save_file(tensors, partial)
+    partial.replace(target)
+
+
+def normalise(parameters: Parameters, means: Mapping[str, Tensor]) -> Parameters:
+    """Rescale every filter so that its mean rectified activation is one: section 2 of Gatys et al. (2016).
+
+    Args:
+        parameters: as trained.
+        means: relu1_1 -> (C,), each filter's mean activation over pictures and positions, with the pooling that the
+            network will be used with; scaling is exact because rectifier and pools are positively homogeneous.
+
+    A filter that never fires is divided by its layer's mean instead, so that no number explodes.
+    """
+    filters, biases = {}, {}
+    before = None
+    for name in CONVOLUTIONS:
+        scale = _without_dead(means[name.replace("conv", "relu")])
+        weight = parameters.filters[name] / scale.view(-1, 1, 1, 1)
+        filters[name] = weight if before is None else weight * before.view(1, -1, 1, 1)
+        biases[name] = parameters.biases[name] / scale
+        before = scale
+    return replace(parameters, filters=filters, biases=biases)
+
+
+def _without_dead(means: Tensor) -> Tensor:
+    of_layer = means.mean()
+    return torch.where(means > DEAD * of_layer, means, of_layer)
+
+
+def mean_activations(parameters: Parameters, images: Iterable[Tensor], *, pool: str) -> dict[str, Tensor]:
+    """Every filter's mean rectified activation over images and positions: relu1_1 -> (C,), float64.
+
+    Args:
+        parameters: as trained.
+        images: (N, 3, H, W) each, of any sizes.
+        pool: "average" or "max"; the means of deep layers depend on it.
+    """
+    encoder = Encoder(parameters, layers=RECTIFIED, pool=pool, pool_factor=1.0, padding="zeros")
+    sums = {name: torch.zeros(channels(name), dtype=torch.float64) for name in RECTIFIED}
+    positions = dict.fromkeys(RECTIFIED, 0)
+    with torch.inference_mode():
+        for image in images:
+            for name, features in encoder(image).items():
+                sums[name] += features.sum(dim=(0, 2, 3), dtype=torch.float64)
+                positions[name] += features[:, 0].numel()
+    return {name: sums[name] / positions[name] for name in RECTIFIED}
+
+
+def read_means(path: Path, *, pool: str) -> dict[str, Tensor]:
+    """The measured means of a data file that `stylelab-parameters --mean-activation` wrote: relu1_1 -> (C,), float32."""
+    try:
+        of_pool = json.loads(path.read_text())[pool]
+        return {name: torch.tensor(of_pool[name], dtype=torch.float32) for name in RECTIFIED}
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{path}: no mean activations for {pool} pooling ({error}): "
+            "measure them by stylelab-parameters --mean-activation"
+        ) from error
+
+
+def random(*, seed: int, pool: str) -> Parameters:
+    """VGG-19 with filters drawn from a normal distribution, each layer rescaled to mean activation one on noise.
+
+    The control of an ablation: what remains of a painting when nothing was learned. Biases are zero, so activations
+    keep their size at every depth.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    filters, biases = {}, {}
+    here = _coloured_noise(generator)
+    for name in LAYERS[: LAYERS.index("relu5_4")]:
+        if name.startswith("conv"):
+            filters[name] = torch.randn(channels(name), here.shape[1], 3, 3, generator=generator)
+            response = torch.nn.functional.conv2d(here, filters[name], padding=1).relu()
+            filters[name] /= response.mean()
+            biases[name] = torch.zeros(channels(name))
+            here = response / response.mean()
+        elif name.startswith("pool"):
+            here = torch.nn.functional.avg_pool2d(here, 2) if pool == "average" else torch.nn.functional.max_pool2d(here, 2)
+    return Parameters(filters=filters, biases=biases, preprocessing=TORCHVISION)
+
+
+def _coloured_noise(generator: torch.Generator) -> Tensor:
+    """(1, 3, 128, 128) noise with equal energy in every octave, roughly as photographs have it, of unit deviation."""
+    octaves = (torch.randn(1, 3, side, side, generator=generator) for side in (4, 8, 16, 32, 64, 128))
+    noise = sum(torch.nn.functional.interpolate(octave, size=128, mode="bilinear") for octave in octaves)
+    return noise / noise.std()

@@ -1,0 +1,229 @@
+"""The recipe: targets, first canvas and descent at each level, coarse to fine; a generator that records nothing."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from stylelab import images, pictures
+from stylelab.descent import Adam, Lbfgs, Optimizer, descend
+from stylelab.objective import CONVENTIONS, Losses, Objective, Weighting
+from stylelab.pyramid import Level, levels
+from stylelab.spec import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One canvas with its losses, on its way."""
+
+    level: int
+    index: int  # within the level; 0 is the canvas that the level starts from
+    number: int  # over all levels
+    canvas: Tensor  # (1, 3, H, W), in [0, 1] or near it
+    losses: Losses
+    objective: Objective
+    state: Callable[[], dict[str, Any]]  # all that painting on from here needs; valid until the next step is asked for
+
+
+def transfer(
+    spec: Spec,
+    network: nn.Module,
+    *,
+    content: Image.Image,
+    styles: Sequence[Image.Image],
+    device: torch.device,
+    resume: dict[str, Any] | None = None,
+) -> Iterator[Step]:
+    """Paint.
+
+    Args:
+        network: encodes images at the layers in use; in float32.
+        content, styles: decoded pictures, at their own sizes.
+        resume: what `Step.state` returned in an earlier process; the step it was taken at is yielded again.
+
+    Yields:
+        Every canvas in turn, the first of each level included.
+
+    Raises:
+        FloatingPointError: a loss is not finite.
+    """
+    network = network.to(device)
+    number, first, canvas = 0, 0, None
+    sizes = levels(spec, content=content.size, styles=[style.size for style in styles])
+    if resume is not None:
+        number, first, canvas = resume["number"], resume["index"], resume["canvas"].to(device)
+        sizes = sizes[resume["level"] :]
+    for level in sizes:
+        easel = _Easel(spec, network, level, content, styles, device)
+        canvas = easel.first_canvas(canvas)
+        optimizer, previous = _optimizer(spec), None
+        if resume is not None:
+            optimizer.restore(_moved(resume["optimizer"], device))
+            previous, resume = resume["previous"], None
+        objective = easel.objective_at(first)
+        for index, canvas, losses in descend(
+            easel.objective_at,
+            canvas,
+            optimizer,
+            steps=level.steps,
+            tolerance=spec.optimizer.tolerance,
+            first=first,
+            previous=previous,
+        ):
+            _check_finite(losses, level.number, index)
+            if easel.objective_at(index) is not objective:  # its losses compare with none before
+                objective, previous = easel.objective_at(index), None
+            yield Step(
+                level=level.number,
+                index=index,
+                number=number,
+                canvas=canvas,
+                losses=losses,
+                objective=objective,
+                state=_state(level.number, index, number, canvas, optimizer, previous),
+            )
+            previous = losses.total
+            number += 1
+        first = 0
+
+
+def _state(
+    level: int, index: int, number: int, canvas: Tensor, optimizer: Optimizer, previous: float | None
+) -> Callable[[], dict[str, Any]]:
+    def state() -> dict[str, Any]:
+        return {
+            "level": level,
+            "index": index,
+            "number": number,
+            "canvas": canvas,
+            "optimizer": optimizer.state(),
+            "previous": previous,
+        }
+
+    return state
+
+
+class _Easel:
+    """One level's pictures at their sizes, and the objective at each of its steps."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        network: nn.Module,
+        level: Level,
+        content: Image.Image,
+        styles: Sequence[Image.Image],
+        device: torch.device,
+    ) -> None:
+        self.spec, self.network, self.level = spec, network, level
+        self.content = images.from_picture(pictures.resize(content, level.canvas)).to(device)
+        self.styles = [
+            images.from_picture(pictures.resize(style, size)).to(device)
+            for style, size in zip(styles, level.styles, strict=True)
+        ]
+        self.first_style = styles[0] if styles else None
+        count = level.steps + 1
+        self.switch = count - round(count * spec.precision.float32_finish)
+        self.objectives: dict[str, Objective] = {}
+
+    def objective_at(self, index: int) -> Objective:
+        """The objective of a step: in the precision asked for, then in float32 to finish."""
+        arithmetic = self.spec.precision.network if index < self.switch else "float32"
+        if arithmetic not in self.objectives:
+            self.objectives = {arithmetic: self._objective(arithmetic)}
+        return self.objectives[arithmetic]
+
+    def _objective(self, arithmetic: str) -> Objective:
+        network = self.network
+        if arithmetic != "float32":
+            network = copy.deepcopy(network).to(getattr(torch, arithmetic))
+        shares = self.spec.images.style_weights or [1.0] * len(self.styles)
+        whole = sum(shares)
+        return Objective(
+            network,
+            weighting=weighting(self.spec),
+            content=self.content,
+            styles=[(share / whole, style) for share, style in zip(shares, self.styles, strict=True)],
+        )
+
+    def first_canvas(self, before: Tensor | None) -> Tensor:
+        """What the level starts from: the canvas of the level before, else what canvas.start says."""
+        if before is not None:
+            return before if _size(before) == self.level.canvas else images.enlarge(before, self.level.canvas)
+        match self.spec.canvas.start:
+            case "content":
+                return self.content
+            case "style":
+                covering = _covering(self.first_style, self.level.canvas)
+                return images.from_picture(covering).to(self.content.device)
+        return self._noise()
+
+    def _noise(self) -> Tensor:
+        of = self.spec.canvas
+        generator = torch.Generator().manual_seed(self.spec.seed)  # on the CPU, so that devices agree
+        width, height = self.level.canvas
+        if of.distribution == "normal":
+            noise = torch.randn(1, 3, height, width, generator=generator)
+        else:
+            noise = (2 * torch.rand(1, 3, height, width, generator=generator) - 1) * math.sqrt(3)
+        mean = torch.tensor(of.mean).view(1, 3, 1, 1)
+        return (mean + of.deviation * noise).to(self.content.device)
+
+
+def weighting(spec: Spec) -> Weighting:
+    """The weights of a spec, with 1 / number of layers where none are given: w_l of Gatys et al. (2015)."""
+    of, names = spec.weights, spec.layers
+    return Weighting(
+        convention=CONVENTIONS[of.convention],
+        alpha=of.alpha_over_beta * of.beta,
+        beta=of.beta,
+        content=_by_layer(names.content, of.content),
+        style=_by_layer(names.style, of.style),
+        variation=of.variation,
+        variation_norm=of.variation_norm,
+    )
+
+
+def _by_layer(names: Sequence[str], weights: Sequence[float] | None) -> dict[str, float]:
+    return dict(zip(names, weights or [1 / len(names)] * len(names), strict=True)) if names else {}
+
+
+def _optimizer(spec: Spec) -> Optimizer:
+    of = spec.optimizer
+    if of.kind == "lbfgs":
+        return Lbfgs(history=of.history, learning_rate=of.learning_rate)
+    return Adam(learning_rate=of.learning_rate, beta1=of.beta1, beta2=of.beta2, clamp=spec.canvas.clamp)
+
+
+def _covering(picture: Image.Image, size: pictures.Size) -> Image.Image:
+    """The picture scaled until it covers a size, its middle cut out."""
+    factor = max(size[0] / picture.width, size[1] / picture.height)
+    wide, high = max(size[0], round(picture.width * factor)), max(size[1], round(picture.height * factor))
+    left, top = (wide - size[0]) // 2, (high - size[1]) // 2
+    return pictures.resize(picture, (wide, high)).crop((left, top, left + size[0], top + size[1]))
+
+
+def _size(image: Tensor) -> pictures.Size:
+    return image.shape[-1], image.shape[-2]
+
+
+def _moved(state: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """An optimizer's state on a device; L-BFGS keeps its products on the CPU."""
+    return {
+        key: value.to(device) if isinstance(value, Tensor) and key != "products" else value
+        for key, value in state.items()
+    }
+
+
+def _check_finite(losses: Losses, level: int, index: int) -> None:
+    sums = losses.summed()
+    if not math.isfinite(sums["total"]):
+        parts = ", ".join(f"{kind} {sums[kind]:.3g}" for kind in ("content", "style", "variation") if kind in sums)
+        raise FloatingPointError(
+            f"total loss is {sums['total']} at level {level}, step {index} ({parts}): lower optimizer.learning_rate"
+        )
