@@ -10,7 +10,7 @@ def paint(config: DictConfig) -> None:
     """One run of a resolved configuration."""
     from stylelab import console
 
-    with console.one_line_errors_of_a_single_run():
+    with console.one_line_errors_of_a_job():
         from stylelab.job import prepare
 
         job = prepare(plain(config))

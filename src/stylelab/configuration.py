@@ -11,9 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 from stylelab.schema import suggestion
 
 PACKAGE = Path(__file__).resolve().parent
-CHECKOUT = PACKAGE.parents[1] if (PACKAGE.parents[1] / "conf" / "config.yaml").is_file() else None
-CONF = CHECKOUT / "conf" if CHECKOUT else PACKAGE / "conf"
-PICTURES = CHECKOUT / "images" if CHECKOUT else PACKAGE / "own_pictures"
+CONF = (PACKAGE / "conf").resolve()  # in a checkout a link to the top level's conf/
+PICTURES = (PACKAGE / "own_pictures").resolve()  # and to images/
+CHECKOUT = PACKAGE.parents[1] if (PACKAGE.parents[1] / "pyproject.toml").is_file() else None
 
 
 def root() -> Path:
@@ -34,17 +34,18 @@ def register_resolvers() -> None:
 
 
 def plain(config: DictConfig) -> dict:
-    """A configuration as resolved plain mappings and lists, less Hydra's own part and the experiment's name."""
-    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    values.pop("hydra", None)
-    return values
+    """A configuration as resolved plain mappings and lists, without Hydra's own part."""
+    ours = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    return OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
 
 
 CONFIGURATION_ERRORS = (HydraException, OmegaConfBaseException)
 
 
 def in_one_line(error: Exception) -> str:
-    """What Hydra or OmegaConf says in several lines, in one that names the key, what was found and what would do."""
+    """An error's message in one line; what Hydra or OmegaConf say in several names key, finding and cure."""
+    if not isinstance(error, CONFIGURATION_ERRORS):
+        return " ".join(str(error).split()) or type(error).__name__
     text = str(error)
     if unknown := re.search(r"Could not override '([^']+)'", text):
         return _unknown_key(unknown.group(1))
@@ -62,7 +63,10 @@ def in_one_line(error: Exception) -> str:
 def _unknown_key(key: str) -> str:
     parent, _, name = key.rpartition(".")
     siblings = [known.rpartition(".")[2] for known in _keys() if known.rpartition(".")[0] == parent]
-    return f"{key}: there is no such key{suggestion(name, siblings or _keys())}"
+    hint = suggestion(name, siblings or _keys())
+    if hint.startswith("; did you mean") and parent:
+        hint = hint.replace("did you mean ", f"did you mean {parent}.")
+    return f"{key}: there is no such key{hint}"
 
 
 def _keys() -> list[str]:

@@ -1,50 +1,64 @@
 """What the command line says: errors in one line, Hydra's own record, where a finished run is."""
 
+import functools
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from stylelab.configuration import CONFIGURATION_ERRORS, in_one_line
+from stylelab.errors import SweepFailed
 
-if TYPE_CHECKING:
-    from stylelab.recorders import Record
-
+USERS_ERRORS = (ValueError, OSError, FloatingPointError, MemoryError, SweepFailed, *CONFIGURATION_ERRORS)
 FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's own switch: with it set, every error shows its traceback
+
+
+@functools.cache
+def _wants_tracebacks() -> bool:
+    """Whether the user asked for full errors; from then on Hydra hands errors on instead of printing them its own way."""
+    asked = os.environ.get(FULL_ERROR, "0") not in ("", "0")
+    os.environ[FULL_ERROR] = "1"
+    return asked
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """A user's error leaves one line on stderr and exit code 1; ours leave their traceback."""
-    wants_traceback = os.environ.get(FULL_ERROR, "0") not in ("", "0")
-    os.environ[FULL_ERROR] = "1"  # so that Hydra hands errors on instead of printing them its own way
+    wants_traceback = _wants_tracebacks()
     try:
         yield
     except KeyboardInterrupt as interrupt:
         terminated = type(interrupt).__name__ == "Terminated"
         sys.exit(143 if terminated else 130)  # 128 + the signal's number, as shells report it
-    except (ValueError, OSError, FloatingPointError, MemoryError, *CONFIGURATION_ERRORS) as error:
+    except USERS_ERRORS as error:
         if wants_traceback:
             raise
-        text = in_one_line(error) if isinstance(error, CONFIGURATION_ERRORS) else " ".join(str(error).split())
-        sys.exit(f"stylelab: {text}")
+        sys.exit(f"stylelab: {in_one_line(error)}")
 
 
 @contextmanager
-def one_line_errors_of_a_single_run() -> Iterator[None]:
-    """End a single run here: Hydra would print a line of its own first. A sweep goes on with its other runs."""
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        yield
+def one_line_errors_of_a_job() -> Iterator[None]:
+    """The errors of one run. A single run ends here, before Hydra prints a line of its own.
+
+    A sweep's run says its line and lets the others go on: what became of it stands in its run.json.
+    """
+    if OmegaConf.is_missing(HydraConfig.get().job, "num"):
+        with one_line_errors():
+            yield
         return
-    with one_line_errors():
+    try:
         yield
+    except USERS_ERRORS as error:
+        print(f"stylelab: {in_one_line(error)}", file=sys.stderr, flush=True)
+    except Exception:
+        traceback.print_exc()
 
 
 def hydra_record(config: DictConfig) -> Mapping[str, str]:
@@ -57,17 +71,20 @@ def hydra_record(config: DictConfig) -> Mapping[str, str]:
     }
 
 
-def report(record: "Record") -> None:
-    """Say where the picture and the tracked run are, and how to open MLflow on it."""
-    from stylelab.tracking import store_uri
+def report(run: Mapping[str, Any]) -> None:
+    """Say where the picture and the tracked run are, and how to open MLflow on it.
 
-    spec = record.job.spec
-    print(f"picture: {record.job.folder / 'pastiche.png'}")
-    for name in sorted(record.metrics):
+    Args:
+        run: `stylelab.runner.run`'s.
+    """
+    if run.get("skipped"):
+        print("this picture is painted already; force=true paints it again")
+    print(f"picture: {Path(run['folder']) / 'pastiche.png'}")
+    for name, value in sorted(run["metrics"].items()):
         if name.endswith(("reference/style", "reference/content")):
-            print(f"{name}: {record.metrics[name]:.4f}")
-    if spec.tracking.store == "mlflow":
-        uri = store_uri(spec.tracking.uri, Path(spec.outputs))
-        print(f"tracked run: {record.tracking['mlflow_run_id']} in {uri}")
+            print(f"{name}: {value:.4f}")
+    if "mlflow_run_id" in run:
+        uri = run["mlflow_uri"]
+        print(f"tracked run: {run['mlflow_run_id']} in {uri}")
         mlflow = Path(sys.executable).with_name("mlflow")
         print(f"to see it: {shlex.quote(str(mlflow))} ui --backend-store-uri {shlex.quote(uri)}")

@@ -150,7 +150,7 @@ class Adam:
         if self.mean is None:
             self.mean, self.square = torch.zeros_like(gradient), torch.zeros_like(gradient)
             tiny = torch.finfo(gradient.dtype).tiny
-            self.epsilon = self.EPSILON * gradient.square().mean().sqrt().clamp_min(tiny)
+            self.epsilon = (self.EPSILON * gradient.square().mean().sqrt()).clamp_min(tiny)
         self.count += 1
         self.mean = torch.lerp(gradient, self.mean, self.beta1)
         self.square = torch.lerp(gradient.square(), self.square, self.beta2)

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from stylelab import parameter_files, pictures, provenance
+from stylelab import parameter_files, pictures, provenance, run_folder
 from stylelab.pyramid import Level, levels
 from stylelab.spec import Spec, Vgg19
 
@@ -55,6 +55,8 @@ def prepare(config: Mapping[str, Any]) -> Job:
         parameters={part: parameter_files.sha256_of(path) for part, path in files.items()},
     )
     key = provenance.key_of(decisive)
+    outputs = Path(spec.outputs).resolve()
+    named = outputs / "runs" / folder_name(spec.images.content, spec.images.style, key)
     return Job(
         spec=spec,
         config=config,
@@ -65,7 +67,7 @@ def prepare(config: Mapping[str, Any]) -> Job:
         ruler=ruler,
         decisive=decisive,
         key=key,
-        folder=Path(spec.outputs).resolve() / "runs" / folder_name(spec.images.content, spec.images.style, key),
+        folder=run_folder.find(outputs, key) or named,
     )
 
 

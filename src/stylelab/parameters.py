@@ -1,13 +1,11 @@
 """VGG-19's parameters in memory: read from a file, rescaled to mean activation one, or drawn at random."""
 
 import json
-import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -33,14 +31,16 @@ def read(path: Path, preprocessing: Preprocessing) -> Parameters:
     """
     tensors = _read_tensors(path)
     filters, biases = {}, {}
+    before = 3
     for name, number in FILE_KEYS.items():
-        weight, bias = tensors.get(f"features.{number}.weight"), tensors.get(f"features.{number}.bias")
-        before = 3 if name == "conv1_1" else channels(CONVOLUTIONS[CONVOLUTIONS.index(name) - 1])
-        expected = (channels(name), before, 3, 3)
-        if weight is None or bias is None or tuple(weight.shape) != expected:
-            found = "none" if weight is None else tuple(weight.shape)
-            raise ValueError(f"{path}: features.{number}.weight is {found}, VGG-19's {name} has {expected}")
-        filters[name], biases[name] = weight.float(), bias.float()
+        after = channels(name)
+        for kind, found, shape in (("weight", filters, (after, before, 3, 3)), ("bias", biases, (after,))):
+            tensor = tensors.get(f"features.{number}.{kind}")
+            if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape:
+                what = tuple(tensor.shape) if isinstance(tensor, Tensor) else "missing"
+                raise ValueError(f"{path}: features.{number}.{kind} is {what}, VGG-19's {name} has {shape}")
+            found[name] = tensor.float()
+        before = after
     return Parameters(filters=filters, biases=biases, preprocessing=preprocessing)
 
 
@@ -48,10 +48,13 @@ def _read_tensors(path: Path) -> Mapping[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0][:120]
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what unpickling raises for damaged bytes is not limited to any list of errors
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise ValueError(f"{path}: can't be read as parameters ({reason}): give a .pth or .safetensors file") from error
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{path}: holds {type(found).__name__}, not parameters by name: give a file of VGG-19's")
+    return found
 
 
 def extract(original: Path, target: Path) -> None:
@@ -112,12 +115,16 @@ def read_means(path: Path, *, pool: str) -> dict[str, Tensor]:
     """The measured means of a data file that `stylelab-parameters --mean-activation` wrote: relu1_1 -> (C,), float32."""
     try:
         of_pool = json.loads(path.read_text())[pool]
-        return {name: torch.tensor(of_pool[name], dtype=torch.float32) for name in RECTIFIED}
-    except (OSError, KeyError, json.JSONDecodeError) as error:
+        found = {name: torch.tensor(of_pool[name], dtype=torch.float32) for name in RECTIFIED}
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: no mean activations for {pool} pooling ({error}): "
             "measure them by stylelab-parameters --mean-activation"
         ) from error
+    for name, means in found.items():
+        if means.shape != (channels(name),):
+            raise ValueError(f"{path}: {name} has {means.numel()} means, VGG-19 has {channels(name)} filters there")
+    return found
 
 
 def random(*, seed: int, pool: str) -> Parameters:

@@ -24,8 +24,10 @@ NOT_IN_KEY = (
     "tracking",
     "reference",
     "checkpoint_seconds",
+    "force",
+    "retry",
+    "sweep",
     "outputs",
-    "experiment",
 )
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "hydra-core", "omegaconf", "mlflow", "safetensors")
 

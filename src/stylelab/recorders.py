@@ -14,7 +14,7 @@ from typing import Any, Protocol, TextIO
 import torch
 from tqdm import tqdm
 
-from stylelab import images, pictures
+from stylelab import images, pictures, run_folder
 from stylelab.job import Job
 from stylelab.objective import Losses
 from stylelab.transfer import Step
@@ -29,11 +29,13 @@ class Record:
     job: Job
     facts: dict[str, Any]  # commit, versions, machine, device
     started: float  # seconds since 1970
+    ended: float | None = None
     status: str = RUNNING
     reason: str | None = None  # why it failed or was killed
     tracking: dict[str, Any] = field(default_factory=dict)  # where it is tracked
     weights_in_paper_units: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)  # reference/..., time/..., memory/...
+    files: dict[str, str] = field(default_factory=dict)  # sha256 of the lasting files of a finished run
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as plain values."""
@@ -41,6 +43,7 @@ class Record:
             "key": self.job.key,
             "status": self.status,
             "reason": self.reason,
+            "folder": str(self.job.folder),
             **self.tracking,
             "configuration": self.job.config,
             "decisive": self.job.decisive,
@@ -57,8 +60,10 @@ class Record:
             },
             **self.facts,
             "started": self.started,
+            "ended": self.ended,
             "weights_in_paper_units": self.weights_in_paper_units,
             "metrics": self.metrics,
+            "files": self.files,
         }
 
 
@@ -108,6 +113,8 @@ class Folder:
         """Close the losses and say in run.json how the run ended."""
         if self.losses is not None:
             self.losses.close()
+        if record.status == FINISHED:
+            record.files = run_folder.lasting_hashes(self.folder)
         if self.folder.is_dir():
             write_json(self.folder / "run.json", record.as_json())
 
@@ -217,6 +224,21 @@ class Checkpoint:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, self.path)
+
+    def load(self) -> dict[str, Any] | None:
+        """The state to go on from; a damaged or foreign checkpoint is set aside, with a message."""
+        if not self.path.is_file():
+            return None
+        try:
+            found = torch.load(self.path, map_location="cpu", weights_only=True)
+            if found["key"] == self.key:
+                return found["state"]
+            reason = "it belongs to another run or algorithm"
+        except Exception as error:  # whatever torch.load meets in damaged bytes
+            reason = f"it can't be read ({type(error).__name__})"
+        kept = run_folder.set_aside(self.path)
+        print(f"checkpoint set aside as {kept.name}: {reason}; the run starts afresh", file=sys.stderr)
+        return None
 
     def finish(self, record: Record) -> None:
         """A finished run needs none; one that failed or was killed goes on from it."""

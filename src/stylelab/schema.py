@@ -58,14 +58,15 @@ def _value(hint: Any, value: object, where: str) -> object:
 
 
 def _chosen(records: Sequence[type], value: Mapping, where: str) -> type:
-    """Of several records the one whose first field, a Literal, holds what the mapping says."""
+    """Of several records the one whose first field, a Literal, allows what the mapping says."""
     if len(records) == 1:
         return records[0]
     field = _names(records[0])[0]
-    known = {get_args(get_type_hints(record)[field])[0]: record for record in records}
-    if value.get(field) not in known:
-        raise ValueError(f"{_join(where, field)}: found {value.get(field)!r}, expected {_listed(list(known))}")
-    return known[value[field]]
+    known = {choice: record for record in records for choice in get_args(get_type_hints(record)[field])}
+    found = value.get(field)
+    if not isinstance(found, str) or found not in known:
+        raise ValueError(f"{_join(where, field)}: found {found!r}, expected {_listed(list(known))}")
+    return known[found]
 
 
 def _kind(option: Any) -> str:

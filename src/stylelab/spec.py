@@ -284,6 +284,9 @@ class Spec:
     threads: int | None  # CPU threads; None: as many as there are cores
     determinism: Literal["strict", "default", "fast"]
     checkpoint_seconds: float
+    force: bool  # paint again what is finished
+    retry: Literal["failed", "all", "none"]  # of a sweep: which runs are painted that ended before
+    sweep: str | None  # the sweep's name
     outputs: str
 
     @classmethod

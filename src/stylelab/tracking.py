@@ -1,28 +1,34 @@
 """The MLflow recorder: parameters, tags, metrics in batches, pictures; and the store that they go to."""
 
 import getpass
+import json
 import logging
 import os
+import re
+import shlex
+import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from stylelab import images, pictures
+from stylelab.job import Job
 from stylelab.objective import Losses
 from stylelab.provenance import flattened
 from stylelab.recorders import RUNNING, Record
+from stylelab.sweep import SWEEP_NAME, SWEEP_RUN
 from stylelab.transfer import Step
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
-SWEEP_RUN = "STYLELAB_SWEEP_RUN"  # environment: the parent's MLflow run id, set for every job of a sweep
-SWEEP_NAME = "STYLELAB_SWEEP"  # environment: the sweep's name
 LARGEST_BATCH = 1000  # metrics that MLflow takes in one request
+MOST_METRICS_OF_A_STEP = 50  # four sums and every layer
 MOST_PARAMETERS = 100  # parameters that MLflow takes in one request
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -37,6 +43,11 @@ def store_uri(uri: str | None, outputs: Path) -> str:
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(outputs / 'mlflow.db').resolve()}"
 
 
+def without_password(uri: str) -> str:
+    """An address as it may be shown: user and password left out."""
+    return re.sub(r"(//)[^/@]*@", r"\1", uri)
+
+
 def open_store(uri: str | None, *, outputs: Path, experiment: str) -> tuple["MlflowClient", str]:
     """A client and the experiment's id; both store and experiment are made where they are missing.
 
@@ -45,10 +56,10 @@ def open_store(uri: str | None, *, outputs: Path, experiment: str) -> tuple["Mlf
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    for chatty in ("mlflow", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
+    for chatty in ("mlflow", "alembic"):  # mlflow sets its own level when it is imported
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     address = store_uri(uri, outputs)
     outputs.mkdir(parents=True, exist_ok=True)
     with FileLock(outputs / "mlflow.lock"):
@@ -71,16 +82,34 @@ class MlflowRecorder:
 
     SECONDS_BETWEEN_WRITES = 5.0
 
-    def __init__(self, client: "MlflowClient", experiment: str, *, pictures_every: int, run_id: str | None = None) -> None:
+    def __init__(self, client: "MlflowClient", experiment: str, *, pictures_every: int) -> None:
         self.client, self.experiment, self.pictures_every = client, experiment, pictures_every
-        self.run_id = run_id
+        self.run_id: str | None = None
         self.waiting: list = []
         self.last_write = time.monotonic()
-        self.first_number = 0  # steps before this one are in the store already
+        self.first_number = 0  # the losses of the steps before this one are in the store already
+        self.pictured: set[int] = set()  # and the pictures of these
+
+    def holds_finished(self, run_id: str | None) -> bool:
+        """Whether the store knows a run as FINISHED."""
+        run = self._find(run_id)
+        return run is not None and run.info.status == "FINISHED"
+
+    def _find(self, run_id: str | None) -> Any | None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self.client.get_run(run_id) if run_id else None
+        except MlflowException:  # a run of another store
+            return None
+        return run if run is not None and run.info.lifecycle_stage == "active" else None
 
     def start(self, record: Record, resumed_at: int | None) -> None:
-        """Create the run, or go on with the one that a dead process left."""
-        if self.run_id is None:
+        """Create the run, or go on with the unfinished one that the folder names."""
+        unfinished = self._find(record.tracking.get("mlflow_run_id"))
+        if unfinished is not None and unfinished.info.status != "FINISHED":
+            self._take_over(unfinished, record)
+        else:
             run = self.client.create_run(
                 self.experiment,
                 start_time=int(record.started * 1000),
@@ -90,15 +119,25 @@ class MlflowRecorder:
             self.run_id = run.info.run_id
             self._log_parameters(flattened(record.job.config))
             self._log_inputs(record)
-        else:
-            self.client.update_run(self.run_id, status=RUNNING)
-            self.first_number = self._stored_steps()
-        record.tracking |= {"mlflow_run_id": self.run_id, "mlflow_experiment_id": self.experiment}
+        record.tracking = {
+            "mlflow_uri": without_password(self.client.tracking_uri),
+            "mlflow_run_id": self.run_id,
+            "mlflow_experiment_id": self.experiment,
+        }
         self.last_write = time.monotonic()
 
-    def _stored_steps(self) -> int:
-        history = self.client.get_metric_history(self.run_id, "loss/total")
-        return 1 + max((metric.step for metric in history), default=-1)
+    def _take_over(self, run: "Run", record: Record) -> None:
+        self.run_id = run_id = run.info.run_id
+        self.client.update_run(run_id, status=RUNNING)
+        for name, value in _tags(record).items():
+            self.client.set_tag(run_id, name, value)
+        history = self.client.get_metric_history(run_id, "loss/total")
+        self.first_number = 1 + max((metric.step for metric in history), default=-1)
+        names = [artifact.path for artifact in self.client.list_artifacts(run_id, "images")]
+        self.pictured = {int(match.group(1)) for name in names if (match := re.search(r"canvas%step%(\d+)%", name))}
+        parameters = flattened(record.job.config)  # a process killed in its first second left some out
+        self._log_parameters({key: value for key, value in parameters.items() if key not in run.data.params})
+        self._log_inputs(record)
 
     def _log_parameters(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -117,15 +156,14 @@ class MlflowRecorder:
 
     def step(self, step: Step) -> None:
         """Keep the losses until the next write; log the canvas now and then."""
-        if step.number < self.first_number:
-            return
-        now = int(time.time() * 1000)
-        self.waiting += self._metrics(metrics(step.losses), now, step.number)
-        if self.pictures_every and step.number % self.pictures_every == 0:
+        if step.number >= self.first_number:
+            self.waiting += self._metrics(metrics(step.losses), int(time.time() * 1000), step.number)
+        due = self.pictures_every and step.number % self.pictures_every == 0
+        if due and step.number not in self.pictured:
             picture = images.to_picture(step.canvas)
             self.client.log_image(self.run_id, picture, key="canvas", step=step.number, synchronous=True)
-        due = time.monotonic() - self.last_write >= self.SECONDS_BETWEEN_WRITES
-        if due or len(self.waiting) >= LARGEST_BATCH:
+        late = time.monotonic() - self.last_write >= self.SECONDS_BETWEEN_WRITES
+        if late or len(self.waiting) > LARGEST_BATCH - MOST_METRICS_OF_A_STEP:
             self._write()
 
     @staticmethod
@@ -135,8 +173,9 @@ class MlflowRecorder:
         return [Metric(name, value, timestamp, number) for name, value in values.items()]
 
     def _write(self) -> None:
-        for first in range(0, len(self.waiting), LARGEST_BATCH):
-            self.client.log_batch(self.run_id, metrics=self.waiting[first : first + LARGEST_BATCH])
+        """Write what waits in one request, which the store takes whole or not at all."""
+        if self.waiting:
+            self.client.log_batch(self.run_id, metrics=self.waiting)
         self.waiting = []
         self.last_write = time.monotonic()
 
@@ -144,6 +183,7 @@ class MlflowRecorder:
         """Write what waits, the final metrics and the folder; set the status."""
         if self.run_id is None:
             return
+        self._write()
         final = record.metrics | {f"paper_units/{name}": value for name, value in record.weights_in_paper_units.items()}
         self.waiting += self._metrics(final, int(time.time() * 1000), 0)
         self._write()
@@ -181,7 +221,7 @@ def _tags(record: Record) -> dict[str, str]:
             "stylelab.commit": facts["commit"],
             "stylelab.dirty": str(facts["dirty"]).lower(),
         }
-    if SWEEP_RUN in os.environ:
+    if os.environ.get(SWEEP_RUN):
         tags |= {"mlflow.parentRunId": os.environ[SWEEP_RUN], "stylelab.sweep": os.environ[SWEEP_NAME]}
     return tags
 
@@ -193,21 +233,44 @@ def _user() -> str:
         return "unknown"
 
 
-@contextmanager
-def sweep_run(client: "MlflowClient", experiment: str, *, name: str, description: str) -> Iterator[str]:
-    """The parent run of a sweep: FINISHED or FAILED at the end, KILLED when it was interrupted.
+class SweepTracker:
+    """The parent run of a sweep, under which its members appear.
 
-    Yields:
-        Its MLflow run id.
+    Args:
+        job: any member's, for its store.
+        name: the sweep's.
     """
-    tags = {"stylelab.sweep": name, "stylelab.role": "sweep", "mlflow.user": _user(), "stylelab.command": description}
-    run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
-    status = "FAILED"
-    try:
-        yield run_id
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        client.set_terminated(run_id, status=status)
+
+    def __init__(self, job: Job, name: str) -> None:
+        of = job.spec.tracking
+        self.client, self.experiment = open_store(of.uri, outputs=Path(job.spec.outputs), experiment=of.experiment)
+        tags = {
+            "stylelab.sweep": name,
+            "stylelab.role": "sweep",
+            "stylelab.command": shlex.join(sys.argv),
+            "mlflow.user": _user(),
+        }
+        self.run_id = self.client.create_run(self.experiment, run_name=name, tags=tags).info.run_id
+        self.finished = self._finished_runs()
+
+    def _finished_runs(self) -> set[str]:
+        """The ids of every FINISHED run of the experiment."""
+        found, token = set(), None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment], "attributes.status = 'FINISHED'", max_results=1000, page_token=token
+            )
+            found |= {run.info.run_id for run in page}
+            token = page.token
+            if not token:
+                return found
+
+    def close(self, members: Sequence[str], outcomes: Sequence[str]) -> None:
+        """Link the members, count the outcomes, and end FINISHED where every run is, else FAILED."""
+        counts = Counter(outcome.partition(":")[0].replace(" ", "_") for outcome in outcomes)
+        self.client.set_tag(self.run_id, "stylelab.members", json.dumps(members))
+        self.client.set_tag(self.run_id, "stylelab.counts", json.dumps(counts))
+        for outcome, count in counts.items():
+            self.client.log_metric(self.run_id, f"runs/{outcome}", count)
+        whole = set(counts) <= {"finished", "done_before"}
+        self.client.set_terminated(self.run_id, status="FINISHED" if whole else "FAILED")

@@ -1,0 +1,57 @@
+# make demo: paint a picture; make test: run the tests. Both set .venv up first, once.
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3 python,$(shell $(name) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $(name))))
+
+.PHONY: help demo test setup lint pictures lock clean
+
+help:
+	@echo "make demo      paint one of our own picture pairs: no download, no GPU"
+	@echo "make test      the whole test suite"
+	@echo "make lint      style checks"
+	@echo "make pictures  draw our own pictures again"
+	@echo "make lock      resolve requirements.lock again"
+
+setup: $(VENV)/.complete
+
+# Complete when the lock and the package are installed; again only when either file changes.
+$(VENV)/.complete: requirements.lock pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then
+	  echo "stylelab needs Python 3.11, 3.12 or 3.13, and found none on PATH: install one, or say where by make PYTHON=/path/to/python3" >&2
+	  exit 1
+	fi
+	if ! $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null; then
+	  echo "$(PYTHON) lacks venv or pip: install them (on Debian and Ubuntu the package python3-venv), or say another by make PYTHON=..." >&2
+	  exit 1
+	fi
+	echo "Setting up $(VENV) with $$($(PYTHON) --version): some minutes and about 6 GB, once"
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	touch $@
+
+demo: setup
+	@$(BIN)/stylelab experiment=demo
+
+test: setup
+	@$(BIN)/python -m pytest
+
+lint: setup
+	@$(BIN)/ruff check src tests images training benchmarks
+	$(BIN)/ruff format --check src tests images training benchmarks
+
+pictures: setup
+	@$(BIN)/python images/draw.py
+
+lock:
+	@uv pip compile pyproject.toml --extra development --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
+
+clean:
+	@rm -rf $(VENV) build src/*.egg-info .pytest_cache .ruff_cache

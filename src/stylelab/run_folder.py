@@ -1,0 +1,123 @@
+"""A run's folder under outputs/runs: found by key, known to be whole or not, painted by one process at a time."""
+
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from stylelab import parameter_files
+from stylelab.provenance import key_of
+
+LASTING = ("pastiche.png", "losses.csv")  # the files whose bytes a finished run vouches for
+HEARTBEAT = 10.0  # seconds between two signs of life of a painting process
+DEAD_AFTER = 60.0  # seconds without one after which a process on another host counts as dead
+
+
+def find(outputs: Path, key: str) -> Path | None:
+    """The folder of a key, whatever the pictures are called in its name."""
+    for folder in sorted((outputs / "runs").glob(f"*-{key[:12]}")):
+        if read(folder).get("key", key) == key:
+            return folder
+    return None
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The run.json of a folder; empty where there is none or it is damaged."""
+    try:
+        return json.loads((folder / "run.json").read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder holds a finished run with every lasting file as it was when it finished."""
+    record = read(folder)
+    hashes = record.get("files", {})
+    return (
+        record.get("status") == "FINISHED"
+        and key_of(record["decisive"]) == record["key"]
+        and all((folder / name).is_file() for name in LASTING)
+        and all(parameter_files.sha256_of(folder / name) == hashes.get(name) for name in LASTING)
+    )
+
+
+def lasting_hashes(folder: Path) -> dict[str, str]:
+    """The sha256 of each lasting file that is there."""
+    return {name: parameter_files.sha256_of(folder / name) for name in LASTING if (folder / name).is_file()}
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file or folder out of the way, and keep it: `name.before-1`, `name.before-2`, ..."""
+    number = 1
+    while (kept := path.with_name(f"{path.name}.before-{number}")).exists():
+        number += 1
+    path.rename(kept)
+    return kept
+
+
+class Claim:
+    """The right to paint a key: one process has it at a time, and loses it when it dies.
+
+    A lock of the operating system decides on one host. Where hosts share the folder but not the locks, the owner's
+    sign of life decides: a claim of another host without one for `DEAD_AFTER` seconds is a dead process's.
+    """
+
+    def __init__(self, outputs: Path, key: str) -> None:
+        self.owner_file = outputs / "locks" / f"{key[:12]}.owner"
+        self.owner_file.parent.mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(self.owner_file.with_suffix(".lock"))
+        self.released = threading.Event()
+
+    def acquire(self, *, tell: Callable[[str], None]) -> None:
+        """Wait for the claim; `tell` is told once whom for."""
+        told = False
+        while not self._try():
+            if not told:
+                owner = self._owner()
+                tell(f"waiting: process {owner.get('pid', '?')} on {owner.get('host', '?')} is painting this very picture")
+                told = True
+            time.sleep(0.5)
+        self._beat()
+        threading.Thread(target=self._keep_beating, daemon=True).start()
+
+    def _try(self) -> bool:
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        owner = self._owner()
+        elsewhere = owner.get("host") not in (None, platform.node())
+        if elsewhere and time.time() - owner.get("heartbeat", 0) < DEAD_AFTER:
+            self.lock.release()
+            return False
+        return True
+
+    def _owner(self) -> dict[str, Any]:
+        try:
+            return json.loads(self.owner_file.read_text())
+        except (OSError, json.JSONDecodeError):
+            return {}
+
+    def _beat(self) -> None:
+        partial = self.owner_file.with_suffix(".partial")
+        partial.write_text(json.dumps({"host": platform.node(), "pid": os.getpid(), "heartbeat": time.time()}))
+        partial.replace(self.owner_file)
+
+    def _keep_beating(self) -> None:
+        while not self.released.wait(HEARTBEAT):
+            try:
+                self._beat()
+            except OSError:  # a full disk stops the sign of life, not the painting
+                continue
+
+    def release(self) -> None:
+        """Give the claim back."""
+        self.released.set()
+        self.owner_file.unlink(missing_ok=True)
+        self.lock.release()
