@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stylelab.layers import CONVOLUTIONS, LAYERS, channels
-from stylelab.vgg import TORCHVISION, Encoder, Parameters, Preprocessing
+from stylelab.vgg import POOLS, TORCHVISION, Encoder, Parameters, Preprocessing
 
 FILE_KEYS = dict(  # conv1_1 -> features.0, numbered as torchvision's `vgg19().features`, which both known files follow
     zip(CONVOLUTIONS, (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34), strict=True)
@@ -89,7 +89,8 @@ def normalise(parameters: Parameters, means: Mapping[str, Tensor]) -> Parameters
 
 def _without_dead(means: Tensor) -> Tensor:
     of_layer = means.mean()
-    return torch.where(means > DEAD * of_layer, means, of_layer)
+    instead = of_layer if of_layer > 0 else torch.ones_like(of_layer)  # a wholly silent layer stays as it is
+    return torch.where(means > DEAD * of_layer, means, instead)
 
 
 def mean_activations(parameters: Parameters, images: Iterable[Tensor], *, pool: str) -> dict[str, Tensor]:
@@ -112,7 +113,7 @@ def mean_activations(parameters: Parameters, images: Iterable[Tensor], *, pool: 
 
 
 def read_means(path: Path, *, pool: str) -> dict[str, Tensor]:
-    """The measured means of a data file that `stylelab-parameters --mean-activation` wrote: relu1_1 -> (C,), float32."""
+    """The means in a file that `stylelab-parameters --mean-activation` wrote: relu1_1 -> (C,), float32."""
     try:
         of_pool = json.loads(path.read_text())[pool]
         found = {name: torch.tensor(of_pool[name], dtype=torch.float32) for name in RECTIFIED}
@@ -144,7 +145,7 @@ def random(*, seed: int, pool: str) -> Parameters:
             biases[name] = torch.zeros(channels(name))
             here = response / response.mean()
         elif name.startswith("pool"):
-            here = torch.nn.functional.avg_pool2d(here, 2) if pool == "average" else torch.nn.functional.max_pool2d(here, 2)
+            here = POOLS[pool](here, 2)
     return Parameters(filters=filters, biases=biases, preprocessing=TORCHVISION)
 
 
