@@ -43,7 +43,7 @@ class Lbfgs:
 
     def __init__(self, *, history: int, learning_rate: float) -> None:
         self.history, self.learning_rate = history, learning_rate
-        self.pairs: Tensor | None = None  # (2 * history, n): steps, then gradient changes; slot k and history + k are a pair
+        self.pairs: Tensor | None = None  # (2 * history, n): steps, then gradient changes; k and history + k are a pair
         self.products = torch.zeros(2 * history, 2 * history, dtype=torch.float64)  # of every two rows of pairs
         self.count = 0  # pairs ever stored; the next goes to slot count % history
         self.gradient: Tensor | None = None

@@ -1,4 +1,4 @@
-"""Frozen records out of plain mappings: every key there, no key too many, every value of its type, each error by name."""
+"""Frozen records out of plain mappings: every key there, none too many, each value of its type, each error by name."""
 
 import difflib
 import math
