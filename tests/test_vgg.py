@@ -1,4 +1,4 @@
-"""The Encoder against torchvision's own VGG-19 with the same parameters, and its promises: cut, frozen, not in place."""
+"""The Encoder against torchvision's own VGG-19 with the same parameters, and its promises: cut, frozen."""
 
 from pathlib import Path
 
@@ -76,11 +76,8 @@ def test_every_layer_equals_torchvisions_vgg19_with_the_caffe_parameters(theirs,
 
 
 def plain_features(encoder: Encoder, of: Parameters, images: Tensor, *, pool: str, factor: float, padding: str):
-    """The same network written down anew, in NumPy's manner: pads by index, convolves by unfolding, pools by reshaping."""
-    mean, deviation = (
-        torch.tensor(v, dtype=images.dtype).view(3, 1, 1) for v in (TORCHVISION.mean, TORCHVISION.deviation)
-    )
-    here, found = (images - mean) / deviation, {}
+    """The same network written down anew: pads by index, convolves by unfolding, pools by striding."""
+    here, found = normalize(images, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), {}
     for name in encoder.path:
         if name.startswith("conv"):
             _, _, height, width = here.shape

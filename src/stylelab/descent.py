@@ -1,5 +1,6 @@
 """Moves the pixels: L-BFGS and Adam, one evaluation of the objective per step."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from stylelab.objective import Losses, Objective
 
-State = dict[str, Tensor | int | None]
+State = dict[str, Tensor | float | int | None]
 
 
 class Optimizer(Protocol):
@@ -25,6 +26,16 @@ class Optimizer(Protocol):
 
     def restore(self, state: State) -> None:
         """Go on from what `state` returned."""
+
+
+def _unit(gradient: Tensor) -> float:
+    """The power of two that brings a gradient's largest magnitude to about one.
+
+    Both optimizers' steps are the same for a loss and for any multiple of it, but sums of squares of tiny or huge
+    gradients leave float32's range. Multiplying by a power of two rounds nothing.
+    """
+    _, exponent = math.frexp(float(gradient.abs().max()))
+    return 2.0 ** -min(max(exponent, -126), 126)
 
 
 class Lbfgs:
@@ -48,10 +59,13 @@ class Lbfgs:
         self.count = 0  # pairs ever stored; the next goes to slot count % history
         self.gradient: Tensor | None = None
         self.moved: Tensor | None = None
+        self.unit: float | None = None  # of the first gradient; all are remembered in it
 
     def step(self, canvas: Tensor, gradient: Tensor) -> Tensor:
         """The next canvas, of the same shape."""
-        flat = gradient.flatten().contiguous()
+        if self.unit is None:
+            self.unit = _unit(gradient)
+        flat = gradient.flatten() * self.unit
         if self.pairs is None:
             self.pairs = flat.new_zeros(2 * self.history, flat.numel())
         if self.gradient is not None:
@@ -114,12 +128,13 @@ class Lbfgs:
             "count": self.count,
             "gradient": self.gradient,
             "moved": self.moved,
+            "unit": self.unit,
         }
 
     def restore(self, state: State) -> None:
         """Go on from what `state` returned, bit for bit."""
         self.products, self.count = state["products"].clone(), state["count"]
-        self.gradient, self.moved = state["gradient"], state["moved"]
+        self.gradient, self.moved, self.unit = state["gradient"], state["moved"], state["unit"]
         self.pairs = None
         if state["pairs"] is not None:
             filled = state["pairs"]
@@ -137,6 +152,7 @@ class Adam:
     """
 
     EPSILON = 1e-8  # of Kingma & Ba, relative to the first gradient's root mean square, so that scale does not matter
+    STATE = ("count", "mean", "square", "epsilon", "unit")
 
     def __init__(self, *, learning_rate: float, beta1: float, beta2: float, clamp: bool) -> None:
         self.learning_rate, self.beta1, self.beta2, self.clamp = learning_rate, beta1, beta2, clamp
@@ -144,9 +160,13 @@ class Adam:
         self.mean: Tensor | None = None
         self.square: Tensor | None = None
         self.epsilon: Tensor | None = None
+        self.unit: float | None = None  # of the first gradient; the moments are in it
 
     def step(self, canvas: Tensor, gradient: Tensor) -> Tensor:
         """The next canvas, of the same shape."""
+        if self.unit is None:
+            self.unit = _unit(gradient)
+        gradient = gradient * self.unit
         if self.mean is None:
             self.mean, self.square = torch.zeros_like(gradient), torch.zeros_like(gradient)
             tiny = torch.finfo(gradient.dtype).tiny
@@ -163,14 +183,13 @@ class Adam:
         """Nothing to do: the moments average over the change."""
 
     def state(self) -> State:
-        """Both moments and the count of steps."""
-        return {"count": self.count, "mean": self.mean, "square": self.square, "epsilon": self.epsilon}
+        """Both moments, their unit and the count of steps."""
+        return {name: getattr(self, name) for name in self.STATE}
 
     def restore(self, state: State) -> None:
         """Go on from what `state` returned, bit for bit."""
-        self.count, self.mean, self.square, self.epsilon = (
-            state[key] for key in ("count", "mean", "square", "epsilon")
-        )
+        for name in self.STATE:
+            setattr(self, name, state[name])
 
 
 def descend(
