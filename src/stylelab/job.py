@@ -100,13 +100,18 @@ def network_files(spec: Spec) -> dict[str, Path]:
     """
     if not isinstance(spec.network, Vgg19):
         return {"parameters": EMBEDDED} if spec.network.source == "embedded" else {}
-    found = {"parameters": _parameter_file(spec.network)}
+    found = {"parameters": network_file(spec.network)}
     if spec.network.normalised:
         found["means"] = _means_file(spec.network)
     return found
 
 
-def _parameter_file(network: Vgg19) -> Path:
+def network_file(network: Vgg19) -> Path:
+    """The parameter file of a network, verified, fetched into the cache where it is not at hand.
+
+    Raises:
+        ValueError: it is missing, damaged, of another source, or can't be fetched.
+    """
     cache = Path(network.cache).expanduser()
     file = parameter_files.at_hand(path=network.path, url=network.url, cache=cache)
     if file is None:

@@ -45,7 +45,7 @@ def store_uri(uri: str | None, outputs: Path) -> str:
 
 def without_password(uri: str) -> str:
     """An address as it may be shown: user and password left out."""
-    return re.sub(r"(//)[^/@]*@", r"\1", uri)
+    return re.sub(r"^(\w[\w+]*://)[^/]*@", r"\1", uri)
 
 
 def open_store(uri: str | None, *, outputs: Path, experiment: str) -> tuple["MlflowClient", str]:

@@ -1,0 +1,1 @@
+"""The commands beside `stylelab` itself, one module each."""
