@@ -1,13 +1,16 @@
 """What several test files use: the folder beside the checkout, tiny pictures, a small network, configurations."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from stylelab.configuration import CONF, plain, register_resolvers
 from stylelab.layers import CONVOLUTIONS, block
 from stylelab.vgg import TORCHVISION, Encoder, Parameters
 
@@ -103,70 +106,47 @@ def small_encoder() -> Callable[..., Encoder]:
     return encoder
 
 
-CONFIGURATION = {
-    "images": {
-        "content": "content.png",
-        "style": ["style.png"],
-        "style_weights": None,
-        "long_side": 32,
-        "style_size": "area",
-        "style_scale": 1.0,
-    },
-    "network": {"source": "random", "seed": 0, "padding": "zeros"},
-    "pooling": {"kind": "average", "factor": 1.0},
+CHANGES = {  # of what conf/ composes with network=vgg19_random and tracking=off: small and quick
+    "images": {"content": "content.png", "style": ["style.png"], "long_side": 32},
     "layers": {"content": ["relu3_1"], "style": ["relu1_1", "relu2_1"]},
-    "weights": {
-        "convention": "authors_code",
-        "beta": 1e4,
-        "alpha_over_beta": 1e-2,
-        "content": None,
-        "style": None,
-        "variation": 0.0,
-        "variation_norm": "squared",
-    },
-    "optimizer": {"kind": "lbfgs", "steps": 3, "learning_rate": 1.0, "history": 4, "tolerance": 0.0},
-    "canvas": {"start": "content", "clamp": False},
+    "weights": {"beta": 1e4, "alpha_over_beta": 1e-2},
+    "optimizer": {"steps": 3, "history": 4},
     "pyramid": {"long_sides": [32], "steps": [3]},
-    "precision": {"network": "float32", "float32_finish": 0.0},
-    "tracking": {"store": "off", "pictures_every": 0},
-    "reference": {"path": None, "cache": "cache", "url": "https://example.org/vgg19-d01eb7cb.pth"},
-    "seed": 0,
-    "device": "cpu",
-    "threads": 1,
-    "determinism": "default",
-    "checkpoint_seconds": 30.0,
-    "outputs": "outputs",
+    "tracking": {"pictures_every": 0},
+    "reference": {"path": None, "cache": "cache"},
 }
-VGG19 = {
-    "source": "caffe",
-    "normalised": False,
-    "means": None,
-    "path": None,
-    "url": "https://example.org/vgg19-d01eb7cb.pth",
-    "sha256": None,
-    "cache": "cache",
-    "padding": "zeros",
-}
-ADAM = {"kind": "adam", "steps": 3, "learning_rate": 0.02, "beta1": 0.9, "beta2": 0.99, "tolerance": 0.0}
-NOISE = {"start": "noise", "distribution": "normal", "deviation": 0.1, "mean": [0.5, 0.4, 0.3], "clamp": False}
 
 
-@pytest.fixture
-def configuration() -> Callable[..., dict]:
-    """configuration({"images.long_side": 48}): a whole valid configuration, some values or groups replaced.
+class Configurations:
+    """Whole valid configurations as plain mappings, of conf/'s own values but for `CHANGES`."""
 
-    Groups to replace others with: `configuration.vgg19`, `.adam` and `.noise`.
-    """
+    def __init__(self) -> None:
+        register_resolvers()
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            names = ("network=vgg19_random", "tracking=off", "device=cpu", "threads=1", "outputs=outputs")
+            self.base = plain(compose("config", overrides=list(names)))
+            others = ("network=vgg19_caffe", "optimizer=adam", "canvas=noise", "tracking=mlflow")
+            composed = plain(compose("config", overrides=list(others)))
+        for group, values in CHANGES.items():
+            self.base[group] |= values
+        self.vgg19 = composed["network"] | {"cache": "cache"}
+        self.adam = composed["optimizer"] | {"steps": 3}
+        self.noise = composed["canvas"] | {"deviation": 0.1, "mean": [0.5, 0.4, 0.3]}
+        self.mlflow = composed["tracking"]
 
-    def configured(changes: dict | None = None, /) -> dict:
-        values = {key: dict(value) if isinstance(value, dict) else value for key, value in CONFIGURATION.items()}
+    def __call__(self, changes: dict | None = None, /) -> dict:
+        """With some values ("images.long_side": 48) or whole groups ("network": ...) set."""
+        values = copy.deepcopy(self.base)
         for key, value in (changes or {}).items():
             group, _, name = key.partition(".")
             if name:
                 values[group][name] = value
             else:
-                values[group] = dict(value) if isinstance(value, dict) else value
+                values[group] = copy.deepcopy(value)
         return values
 
-    configured.vgg19, configured.adam, configured.noise = VGG19, ADAM, NOISE
-    return configured
+
+@pytest.fixture(scope="session")
+def configuration() -> Configurations:
+    """configuration({"images.long_side": 48}); other options of a group: `.vgg19`, `.adam`, `.noise`, `.mlflow`."""
+    return Configurations()

@@ -95,6 +95,12 @@ def at_least(key: str, value: int, least: int) -> None:
         raise ValueError(f"{key}: found {value}, expected {least} or more")
 
 
+def seed(key: str, value: int) -> None:
+    """Refuse what torch's generators can't be seeded with."""
+    if not -(2**63) <= value < 2**64:
+        raise ValueError(f"{key}: found {value}, expected a whole number from -2^63 to 2^64 - 1")
+
+
 def positive(key: str, value: float) -> None:
     """Refuse zero, negative and infinite numbers."""
     if not 0 < value < math.inf:

@@ -14,6 +14,7 @@ from stylelab.schema import (
     part,
     positive,
     same_length,
+    seed,
 )
 
 
@@ -66,6 +67,9 @@ class RandomVgg19:
     source: Literal["random"]
     seed: int
     padding: Literal["zeros", "replicate", "reflect"]
+
+    def __post_init__(self) -> None:
+        seed("network.seed", self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +180,8 @@ class Noise:
 
     def __post_init__(self) -> None:
         positive("canvas.deviation", self.deviation)
-        if len(self.mean) != 3:
-            raise ValueError(f"canvas.mean: found {len(self.mean)} numbers, expected three: red, green and blue")
+        if len(self.mean) != 3 or not all(map(math.isfinite, self.mean)):
+            raise ValueError(f"canvas.mean: found {list(self.mean)}, expected three numbers: red, green and blue")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,6 +312,7 @@ class Spec:
                 "clamping moves the canvas behind its back and the loss explodes: use optimizer=adam, or clamp=false "
                 "(the picture is clipped when it is saved)"
             )
+        seed("seed", self.seed)
         if self.threads is not None:
             at_least("threads", self.threads, 1)
         if self.device not in ("auto", "cpu") and not is_cuda(self.device):
