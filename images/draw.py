@@ -1,8 +1,8 @@
 """Draws the project's own pictures, or checks that the files are what the program draws.
 
-    python images/draw.py                          draws them all
-    python images/draw.py portrait wave_print      draws those named
-    python images/draw.py --check [names]          draws in memory and compares pixels; exits with 1 if any differ
+python images/draw.py                          draws them all
+python images/draw.py portrait wave_print      draws those named
+python images/draw.py --check [names]          draws in memory and compares pixels; exits with 1 if any differ
 """
 
 import argparse
@@ -38,14 +38,17 @@ def fault(name: str, pixels: np.ndarray) -> str | None:
         return f"{name}: {path} is missing; draw it with: python images/draw.py {name}"
     with Image.open(path) as image:
         if image.mode != "RGB" or image.size != (pixels.shape[1], pixels.shape[0]):
-            return f"{name}: the file is {image.mode} {image.size}, the program draws RGB {(pixels.shape[1], pixels.shape[0])}"
+            size = (pixels.shape[1], pixels.shape[0])
+            return f"{name}: the file is {image.mode} {image.size}, the program draws RGB {size}"
         found = np.asarray(image)
     places = np.argwhere((found != pixels).any(axis=-1))
     if not len(places):
         return None
     row, column = places[0]
-    return (f"{name}: {len(places)} pixels differ, the first at column {column}, row {row}: "
-            f"the file has {found[row, column].tolist()}, the program draws {pixels[row, column].tolist()}")
+    return (
+        f"{name}: {len(places)} pixels differ, the first at column {column}, row {row}: "
+        f"the file has {found[row, column].tolist()}, the program draws {pixels[row, column].tolist()}"
+    )
 
 
 def save(name: str, pixels: np.ndarray) -> None:
@@ -58,7 +61,9 @@ def save(name: str, pixels: np.ndarray) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(CONTENTS + STYLES)}; all if none is given")
+    parser.add_argument(
+        "names", nargs="*", metavar="name", help=f"of {', '.join(CONTENTS + STYLES)}; all if none is given"
+    )
     parser.add_argument("--check", action="store_true", help="compare with the files, write nothing")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in CONTENTS + STYLES]

@@ -53,14 +53,14 @@ def test_the_folders_hold_the_pictures_that_the_program_names_and_no_others():
 def test_each_side_has_512_to_768_pixels_and_the_file_is_small(name):
     with Image.open(pictures.path_of(name)) as image:
         assert image.mode == "RGB"
-        assert 512 <= min(image.size) and max(image.size) <= 768
+        assert min(image.size) >= 512 and max(image.size) <= 768
     assert pictures.path_of(name).stat().st_size < 1.2e6
     assert sum(pictures.path_of(each).stat().st_size for each in NAMES) < 8e6
 
 
 @pytest.mark.parametrize("name", pictures.STYLES)
 def test_each_style_has_texture_at_five_scales(name):
-    # 0.02 is five grey levels of 255, well above grain; even white noise over the whole range falls below it by the fifth octave.
+    # 0.02 is five grey levels of 255, well above grain; white noise over the whole range has less by the fifth octave.
     assert min(contrast_by_octave(luminance(name), 5)) > 0.02
 
 
@@ -86,7 +86,10 @@ def test_check_names_the_picture_that_differs_and_the_place(tmp_path, monkeypatc
     Image.new("RGB", (6, 4), (9, 8, 9)).save(pictures.path_of("portrait"))
     assert pictures.main(["--check", "portrait", "wave_print"]) == 1
     message = capsys.readouterr().err
-    assert "portrait: 24 pixels differ, the first at column 0, row 0: the file has [9, 8, 9], the program draws [9, 9, 9]" in message
+    assert (
+        "portrait: 24 pixels differ, the first at column 0, row 0: the file has [9, 8, 9], the program draws [9, 9, 9]"
+        in message
+    )
     assert "wave_print.png is missing" in message
 
 

@@ -1,10 +1,19 @@
 """Functions of real numbers built from +, -, *, / and sqrt, so that each rounds the same way on every machine."""
 
+from itertools import pairwise
+
 import numpy as np
 
 # Taylor's series of sin(2 pi t) in odd powers of t, highest first; off by less than 1e-8 on [-1/4, 1/4].
-_SINE = (3.8199525848482, -15.094642576822984, 42.058693944897655, -76.70585975306136, 81.60524927607504,
-         -41.34170224039976, 6.283185307179586)
+_SINE = (
+    3.8199525848482,
+    -15.094642576822984,
+    42.058693944897655,
+    -76.70585975306136,
+    81.60524927607504,
+    -41.34170224039976,
+    6.283185307179586,
+)
 # Abramowitz and Stegun 4.4.49, arctan on [0, 1] in odd powers, highest first; off by less than 1e-5.
 _ARCTANGENT = (0.0208351, -0.0851330, 0.1801410, -0.3302995, 0.9998660)
 
@@ -79,7 +88,7 @@ def mix(first, second, share):
 def blend_colours(stops, position):
     """Colour along a ramp: stops are (position, colour) in rising order; returns position's shape + (3,)."""
     position = np.asarray(position, dtype=np.float64)
-    result = np.broadcast_to(np.array(stops[0][1], dtype=np.float64), position.shape + (3,))
-    for (start, _), (end, colour) in zip(stops, stops[1:]):
+    result = np.broadcast_to(np.array(stops[0][1], dtype=np.float64), (*position.shape, 3))
+    for (start, _), (end, colour) in pairwise(stops):
         result = mix(result, np.array(colour), clip((position - start) / (end - start))[..., None])
     return result

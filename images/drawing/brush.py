@@ -19,7 +19,10 @@ def follow(flow, x: float, y: float, stroke_length: float, pieces: int):
         place_x, place_y, half = x, y, []
         for _ in range(pieces // 2):
             row, column = min(max(int(place_y), 0), last_row), min(max(int(place_x), 0), last_column)
-            place_x, place_y = place_x + sign * step * flow[0][row][column], place_y + sign * step * flow[1][row][column]
+            place_x, place_y = (
+                place_x + sign * step * flow[0][row][column],
+                place_y + sign * step * flow[1][row][column],
+            )
             half.append((place_x, place_y))
         halves.append(half)
     return [*reversed(halves[0]), (x, y), *halves[1]]
@@ -36,7 +39,9 @@ def stroke(picture, relief, points, half_width: float, colour, seed: int):
     thickness = canvas.region(relief, *bounds)[0]
     last = len(points) - 1
     # A loaded brush sets down narrow, swells, and lifts off again.
-    widths = [half_width * (0.55 + 0.45 * min(1, 3 * index / last, 2.4 * (last - index) / last)) for index in range(last + 1)]
+    widths = [
+        half_width * (0.55 + 0.45 * min(1, 3 * index / last, 2.4 * (last - index) / last)) for index in range(last + 1)
+    ]
     distance, along, aside = shapes.ribbon(x, y, points, widths)
     bristles = ripple(aside * (0.55 + 1.1 / half_width) + 0.37, along * 2.2, seed)
     ragged = smooth(0.62, 1.0, along) * (1.2 + 1.6 * bristles) * 0.45 * half_width

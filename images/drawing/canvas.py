@@ -67,7 +67,7 @@ def shrink(picture, factor: int):
     total = 0.0
     for down in range(factor):
         for across in range(factor):
-            total = total + picture[down:height * factor:factor, across:width * factor:factor]
+            total = total + picture[down : height * factor : factor, across : width * factor : factor]
     return total / (factor * factor)
 
 

@@ -7,22 +7,76 @@ from .arithmetic import clip, cosine, length, mix, sine, smooth
 from .noise import Dice, clouds, ripple
 
 WIDTH, HEIGHT = 720, 560
-CREAM, INK_BLUE, COBALT, LEAF, EMERALD = (0.96, 0.93, 0.85), (0.10, 0.16, 0.42), (0.13, 0.34, 0.74), (0.36, 0.60, 0.20), (0.05, 0.42, 0.31)
-ORANGE, SCARLET, MAGENTA, SUN, PINK = (0.94, 0.46, 0.12), (0.83, 0.15, 0.15), (0.76, 0.14, 0.43), (0.97, 0.78, 0.16), (0.95, 0.66, 0.66)
+CREAM, INK_BLUE, COBALT, LEAF, EMERALD = (
+    (0.96, 0.93, 0.85),
+    (0.10, 0.16, 0.42),
+    (0.13, 0.34, 0.74),
+    (0.36, 0.60, 0.20),
+    (0.05, 0.42, 0.31),
+)
+ORANGE, SCARLET, MAGENTA, SUN, PINK = (
+    (0.94, 0.46, 0.12),
+    (0.83, 0.15, 0.15),
+    (0.76, 0.14, 0.43),
+    (0.97, 0.78, 0.16),
+    (0.95, 0.66, 0.66),
+)
 BLACK, SKY, PLUM = (0.10, 0.10, 0.12), (0.52, 0.74, 0.86), (0.36, 0.16, 0.42)
 # left, top, right, bottom and colour of the sheets of the ground, laid in this order
-SHEETS = ((0, 0, 720, 560, CREAM), (0, 0, 186, 240, COBALT), (186, 0, 392, 176, SUN), (392, 0, 560, 268, PINK), (560, 0, 720, 196, EMERALD),
-          (0, 240, 150, 560, ORANGE), (150, 176, 392, 392, CREAM), (392, 268, 580, 452, INK_BLUE), (560, 196, 720, 392, SCARLET),
-          (150, 392, 338, 560, MAGENTA), (338, 452, 580, 560, SKY), (580, 392, 720, 560, SUN), (338, 380, 392, 452, LEAF))
+SHEETS = (
+    (0, 0, 720, 560, CREAM),
+    (0, 0, 186, 240, COBALT),
+    (186, 0, 392, 176, SUN),
+    (392, 0, 560, 268, PINK),
+    (560, 0, 720, 196, EMERALD),
+    (0, 240, 150, 560, ORANGE),
+    (150, 176, 392, 392, CREAM),
+    (392, 268, 580, 452, INK_BLUE),
+    (560, 196, 720, 392, SCARLET),
+    (150, 392, 338, 560, MAGENTA),
+    (338, 452, 580, 560, SKY),
+    (580, 392, 720, 560, SUN),
+    (338, 380, 392, 452, LEAF),
+)
 # middle x and y, length, turn of the stem (0 points right, 0.75 up), lobes on each side, colour
-FRONDS = ((94, 128, 186, 0.73, 5, CREAM), (288, 90, 162, 0.97, 5, SCARLET), (476, 140, 206, 0.78, 6, INK_BLUE), (644, 104, 154, 0.71, 4, SUN),
-          (76, 408, 246, 0.74, 6, INK_BLUE), (274, 290, 186, 0.80, 5, EMERALD), (488, 364, 152, 0.72, 5, CREAM), (648, 298, 160, 0.78, 5, PINK),
-          (244, 484, 140, 0.71, 4, SUN), (462, 510, 180, 0.985, 6, SCARLET), (652, 480, 140, 0.74, 4, COBALT), (168, 216, 84, 0.90, 3, MAGENTA),
-          (396, 216, 86, 0.62, 3, ORANGE), (566, 240, 84, 0.85, 3, LEAF), (352, 412, 84, 0.80, 3, PLUM), (572, 426, 80, 0.66, 3, EMERALD))
+FRONDS = (
+    (94, 128, 186, 0.73, 5, CREAM),
+    (288, 90, 162, 0.97, 5, SCARLET),
+    (476, 140, 206, 0.78, 6, INK_BLUE),
+    (644, 104, 154, 0.71, 4, SUN),
+    (76, 408, 246, 0.74, 6, INK_BLUE),
+    (274, 290, 186, 0.80, 5, EMERALD),
+    (488, 364, 152, 0.72, 5, CREAM),
+    (648, 298, 160, 0.78, 5, PINK),
+    (244, 484, 140, 0.71, 4, SUN),
+    (462, 510, 180, 0.985, 6, SCARLET),
+    (652, 480, 140, 0.74, 4, COBALT),
+    (168, 216, 84, 0.90, 3, MAGENTA),
+    (396, 216, 86, 0.62, 3, ORANGE),
+    (566, 240, 84, 0.85, 3, LEAF),
+    (352, 412, 84, 0.80, 3, PLUM),
+    (572, 426, 80, 0.66, 3, EMERALD),
+)
 # x, y, radius and colour of the fruit and pebbles
-PEBBLES = ((205, 190, 17, BLACK), (330, 205, 13, COBALT), (384, 50, 15, EMERALD), (540, 30, 14, SCARLET), (586, 160, 15, CREAM), (28, 232, 16, SUN),
-           (140, 296, 15, CREAM), (420, 300, 14, SUN), (552, 296, 12, PINK), (700, 220, 13, BLACK), (170, 548, 15, CREAM), (352, 470, 14, INK_BLUE),
-           (566, 540, 15, BLACK), (700, 400, 16, MAGENTA), (26, 22, 14, ORANGE), (208, 26, 12, PLUM), (156, 420, 13, COBALT))
+PEBBLES = (
+    (205, 190, 17, BLACK),
+    (330, 205, 13, COBALT),
+    (384, 50, 15, EMERALD),
+    (540, 30, 14, SCARLET),
+    (586, 160, 15, CREAM),
+    (28, 232, 16, SUN),
+    (140, 296, 15, CREAM),
+    (420, 300, 14, SUN),
+    (552, 296, 12, PINK),
+    (700, 220, 13, BLACK),
+    (170, 548, 15, CREAM),
+    (352, 470, 14, INK_BLUE),
+    (566, 540, 15, BLACK),
+    (700, 400, 16, MAGENTA),
+    (26, 22, 14, ORANGE),
+    (208, 26, 12, PLUM),
+    (156, 420, 13, COBALT),
+)
 
 
 def painted(x, y, colour, seed: int):
@@ -71,7 +125,10 @@ def frond(centre_x, centre_y, size, turn, lobes, dice):
     steps = 2 * lobes
     for index in range(steps):
         heading = turn - bend + 2 * bend * index / steps
-        place_x, place_y = place_x + size / steps * float(cosine(heading)), place_y + size / steps * float(sine(heading))
+        place_x, place_y = (
+            place_x + size / steps * float(cosine(heading)),
+            place_y + size / steps * float(sine(heading)),
+        )
         stem.append((place_x, place_y))
         if index % 2 == 0 and index < steps - 1:
             share = index / steps
@@ -104,7 +161,12 @@ def lobe(x, y, reach, heading, curl, half_width):
 
 def sheet(left, top, right, bottom, lean):
     """The outline of a sheet that was not cut quite square."""
-    corners = [(left - lean[0], top - lean[1]), (right + lean[2], top - lean[3]), (right + lean[4], bottom + lean[5]), (left - lean[6], bottom + lean[7])]
+    corners = [
+        (left - lean[0], top - lean[1]),
+        (right + lean[2], top - lean[3]),
+        (right + lean[4], bottom + lean[5]),
+        (left - lean[6], bottom + lean[7]),
+    ]
     return lambda x, y: shapes.polygon(x, y, corners)
 
 
@@ -128,7 +190,13 @@ def draw():
         put(picture, (left - 16, top - 16, right + 16, bottom + 16), outline, colour, 100 + index)
     for index, (x, y, size, turn, lobes, colour) in enumerate(FRONDS):
         reach = 0.85 * size
-        put(picture, (x - reach, y - reach, x + reach, y + reach), frond(x, y, size, turn, lobes, dice), colour, 200 + index)
+        put(
+            picture,
+            (x - reach, y - reach, x + reach, y + reach),
+            frond(x, y, size, turn, lobes, dice),
+            colour,
+            200 + index,
+        )
     for index, (x, y, radius, colour) in enumerate(PEBBLES):
         reach = 2.2 * radius + 10
         put(picture, (x - reach, y - reach, x + reach, y + reach), pebble(x, y, radius, dice), colour, 300 + index)

@@ -6,13 +6,13 @@ The head is described as it looks straight at us (x to our right, y up, z toward
 import numpy as np
 
 from . import shapes, solids
-from .arithmetic import clip, direction, length, smooth
+from .arithmetic import clip, direction, length, sine, smooth
 from .noise import clouds, ripple
 
-# The head turns by the smaller angle of the 5-12-13 triangle and leans by that of 20-99-101.
-TURN, LEAN = (24 / 25, 7 / 25), (1.0, 0.0)
-EYES = ((-0.285, 0.055, 0.545), (0.285, 0.055, 0.545))
-EYE_RADIUS = 0.158
+# The head turns by the smaller angle of the 7-24-25 triangle and leans by that of 41-840-841.
+TURN, LEAN = (24 / 25, 7 / 25), (840 / 841, 41 / 841)
+EYE = (0.285, 0.055, 0.540)
+EYE_RADIUS, EYE_HALF_WIDTH = 0.158, 0.180
 
 
 def to_head(place):
@@ -23,7 +23,7 @@ def to_head(place):
 
 
 def mirrored(place):
-    """The right half of the head, for what it has twice."""
+    """The right half of a place, for what a body has twice."""
     return np.abs(place[0]), place[1], place[2]
 
 
@@ -32,111 +32,183 @@ def carve(body, hollow, roundness: float):
     return -shapes.union(-body, hollow, roundness)
 
 
+def lid_lines(across):
+    """Height of the upper and of the lower lid's edge above the eye's middle; across is -1 at the nose, 1 outside."""
+    arch = 1 - across * across
+    return 0.056 * arch - 0.004 + 0.010 * across, -0.046 * arch - 0.004 + 0.010 * across
+
+
+def lids(half):
+    """Distance to the eyelids: a ball round each eye, open in an almond."""
+    x, y, z = (here - middle for here, middle in zip(half, EYE, strict=True))
+    upper, lower = lid_lines(x / EYE_HALF_WIDTH)
+    gap = np.minimum(np.minimum(upper - y, y - lower), z + 0.02)
+    return np.maximum(length(x, y, z) - (EYE_RADIUS + 0.020), gap)
+
+
 def nose(head, half):
     """Distance to the nose."""
-    bridge = solids.limb(head, (0.0, 0.10, 0.645), (0.0, -0.20, 0.845), 0.062, 0.070)
-    tip = solids.ellipsoid(head, (0.0, -0.235, 0.845), (0.092, 0.082, 0.092))
-    wing = solids.ellipsoid(half, (0.092, -0.275, 0.745), (0.062, 0.058, 0.085))
-    body = shapes.union(shapes.union(bridge, tip, 0.07), wing, 0.05)
-    return carve(body, solids.ellipsoid(half, (0.050, -0.330, 0.800), (0.032, 0.026, 0.045)), 0.03)
+    bridge = solids.limb(head, (0.0, 0.12, 0.640), (0.0, -0.20, 0.835), 0.058, 0.066)
+    tip = solids.ellipsoid(head, (0.0, -0.228, 0.838), (0.086, 0.076, 0.086))
+    wing = solids.ellipsoid(half, (0.088, -0.265, 0.735), (0.058, 0.054, 0.085))
+    body = shapes.union(shapes.union(bridge, tip, 0.08), wing, 0.055)
+    return carve(body, solids.ellipsoid(half, (0.046, -0.318, 0.790), (0.028, 0.022, 0.040)), 0.03)
 
 
-def lips(head):
+def lips(half):
     """Distances to the upper and the lower lip."""
-    half = mirrored(head)
-    upper = solids.limb(half, (0.030, -0.520, 0.715), (0.185, -0.565, 0.600), 0.048, 0.016)
-    lower = solids.limb(half, (0.0, -0.618, 0.700), (0.150, -0.580, 0.605), 0.060, 0.018)
+    upper = solids.limb(half, (0.035, -0.528, 0.682), (0.225, -0.552, 0.590), 0.040, 0.012)
+    lower = solids.limb(half, (0.0, -0.606, 0.668), (0.180, -0.572, 0.610), 0.052, 0.018)
     return upper, lower
 
 
-def lids(head, half):
-    """Distance to the eyelids: a ball round each eye, open in an almond."""
-    eye = EYES[1]
-    ball = length(half[0] - eye[0], half[1] - eye[1], half[2] - eye[2]) - (EYE_RADIUS + 0.022)
-    across = (half[0] - eye[0]) / 0.185
-    top = eye[1] + 0.062 * (1 - across * across) - 0.012 * across
-    foot = eye[1] - 0.052 * (1 - across * across)
-    gap = np.minimum(np.minimum(top - half[1], half[1] - foot), half[2] - eye[2] + 0.02)
-    return np.maximum(ball, gap)
+def lip_lines(x):
+    """Heights of the upper lip's edge, the mouth's line and the lower lip's edge; the corners lie higher."""
+    share = clip(x / 0.238)
+    arch, line = 1 - share * share, -0.572 + 0.020 * share * share
+    return (
+        line + arch * (0.062 + 0.014 * smooth(0.0, 0.25, share)),
+        line - 0.010 * smooth(0.35, 0.0, share),
+        line - 0.088 * arch,
+    )
+
+
+def face(head, half):
+    """Distance to skull, cheeks, jaw and chin."""
+    body = shapes.union(
+        solids.ellipsoid(head, (0.0, 0.30, -0.14), (0.72, 0.84, 0.88)),
+        solids.ellipsoid(head, (0.0, -0.24, 0.12), (0.560, 0.74, 0.575)),
+        0.30,
+    )
+    body = shapes.union(body, solids.ellipsoid(head, (0.0, -0.84, 0.40), (0.20, 0.13, 0.17)), 0.28)
+    body = shapes.union(body, solids.ellipsoid(half, (0.345, -0.52, 0.08), (0.17, 0.22, 0.26)), 0.26)
+    body = shapes.union(body, solids.ellipsoid(half, (0.340, -0.17, 0.43), (0.20, 0.17, 0.17)), 0.28)
+    body = shapes.union(body, solids.limb(half, (0.10, 0.215, 0.625), (0.42, 0.235, 0.470), 0.055, 0.050), 0.20)
+    body = shapes.union(body, solids.ellipsoid(head, (0.0, -0.55, 0.44), (0.27, 0.20, 0.21)), 0.18)
+    return carve(body, solids.ellipsoid(half, (0.275, 0.050, 0.770), (0.195, 0.105, 0.145)), 0.15)
+
+
+def features(body, head, half):
+    """The head with its nose, lids, lips and ears."""
+    body = shapes.union(body, lids(half), 0.030)
+    body = shapes.union(body, nose(head, half), 0.10)
+    upper, lower = lips(half)
+    body = shapes.union(shapes.union(body, lower, 0.06), upper, 0.05)
+    body = carve(body, solids.ellipsoid(head, (0.0, -0.42, 0.770), (0.026, 0.055, 0.030)), 0.05)
+    shell = solids.ellipsoid(half, (0.67, -0.05, -0.06), (0.075, 0.21, 0.13))
+    return shapes.union(
+        body, carve(shell, solids.ellipsoid(half, (0.75, -0.02, -0.02), (0.05, 0.12, 0.07)), 0.06), 0.06
+    )
 
 
 def skin(place):
-    """Distance to face, ears and neck."""
+    """Distance to face, ears, neck and breast."""
     head = to_head(place)
     half = mirrored(head)
-    body = shapes.union(solids.ellipsoid(head, (0.0, 0.30, -0.14), (0.72, 0.84, 0.88)), solids.ellipsoid(head, (0.0, -0.24, 0.12), (0.555, 0.74, 0.585)), 0.30)
-    body = shapes.union(body, solids.ellipsoid(head, (0.0, -0.86, 0.42), (0.17, 0.13, 0.16)), 0.26)
-    body = shapes.union(body, solids.ellipsoid(half, (0.335, -0.20, 0.44), (0.20, 0.20, 0.18)), 0.26)
-    body = shapes.union(body, solids.limb(half, (0.10, 0.225, 0.635), (0.42, 0.245, 0.475), 0.060, 0.055), 0.18)
-    body = shapes.union(body, solids.ellipsoid(head, (0.0, -0.56, 0.46), (0.24, 0.20, 0.20)), 0.16)
-    body = carve(body, solids.ellipsoid(half, (0.275, 0.050, 0.760), (0.185, 0.105, 0.135)), 0.14)
-    body = shapes.union(body, lids(head, half), 0.035)
-    body = shapes.union(body, nose(head, half), 0.085)
-    upper, lower = lips(head)
-    body = shapes.union(shapes.union(body, lower, 0.05), upper, 0.045)
-    seam = solids.limb(half, (0.0, -0.566, 0.765), (0.19, -0.578, 0.625), 0.010, 0.006)
-    body = carve(body, seam, 0.022)
-    body = carve(body, solids.ellipsoid(head, (0.0, -0.43, 0.775), (0.030, 0.055, 0.030)), 0.05)
-    ear = carve(solids.ellipsoid(half, (0.69, -0.03, -0.06), (0.075, 0.22, 0.14)), solids.ellipsoid(half, (0.76, 0.0, -0.02), (0.05, 0.13, 0.07)), 0.06)
-    body = shapes.union(body, ear, 0.06)
-    neck = solids.limb(place, (0.02, -0.65, -0.22), (0.05, -1.75, -0.30), 0.365, 0.43)
-    chest = solids.ellipsoid(place, (0.05, -2.25, -0.28), (1.10, 0.62, 0.52))
-    return shapes.union(body, shapes.union(neck, chest, 0.35), 0.16)
+    neck = solids.limb(place, (0.03, -0.60, -0.26), (0.06, -1.35, -0.32), 0.335, 0.375)
+    breast = solids.ellipsoid(place, (0.06, -2.10, -0.26), (0.98, 0.57, 0.47))
+    bust = shapes.union(neck, breast, 0.38)
+    bound = solids.ellipsoid(head, (0.0, 0.05, 0.0), (0.90, 1.20, 1.10))
+    inner = solids.within(bound, 0.12, lambda near: features(face(near, mirrored(near)), near, mirrored(near)), head)
+    cords = solids.limb((np.abs(half[0]), half[1], half[2]), (0.46, -0.45, -0.20), (0.12, -1.42, 0.02), 0.10, 0.06)
+    return shapes.union(inner, shapes.union(bust, cords, 0.16), 0.14)
 
 
 def eyes(place):
     """Distance to the eyeballs."""
     half = mirrored(to_head(place))
-    return length(half[0] - EYES[1][0], half[1] - EYES[1][1], half[2] - EYES[1][2]) - EYE_RADIUS
+    return length(half[0] - EYE[0], half[1] - EYE[1], half[2] - EYE[2]) - EYE_RADIUS
+
+
+def pearls(place):
+    """Distance to the earrings: a drop under each ear."""
+    half = mirrored(to_head(place))
+    return solids.ellipsoid(half, (0.690, -0.345, -0.02), (0.058, 0.074, 0.058))
+
+
+def hairline(head):
+    """How far inside the hair a place of the head lies (below 0: on the bare face)."""
+    x, y, z = head[0] - 0.02, head[1], head[2]
+    brow = length(x / 0.545, (y + 0.24) / 0.92, (z - 0.80) / 0.90) - 1
+    return brow + 0.025 * ripple(x * 6, y * 6, 809)
 
 
 def strands(head):
-    """Where in the hair a place lies: a coordinate across the strands and one along them."""
-    around = direction(head[2] + 0.1, head[0]) * 6.283185307179586
-    fall = head[1] + 0.35 * smooth(0.2, 1.2, head[1]) * head[2]
-    return around + 0.10 * ripple(head[1] * 1.1, around * 1.2, 811), fall
+    """Where in the hair a place lies: a coordinate across the strands and one along them.
+
+    The strands lie in slanting planes: from the parting they run sideways and down over the head, then fall.
+    """
+    x, y, z = head
+    across = 0.95 * np.abs(x) + 0.30 * y - z + 0.07 * ripple(x * 1.6, y * 1.6, 811)
+    return across + 2.0 * (x > 0.06), 0.6 * np.abs(x) - y
 
 
 def hair(place):
-    """Distance to the hair: a cap parted on one side that falls in waves to the shoulders."""
+    """Distance to the hair: parted, swept over the ears, and falling behind the shoulders."""
     head = to_head(place)
-    cap = solids.ellipsoid(head, (0.0, 0.36, -0.20), (0.84, 0.90, 0.97))
-    face = solids.ellipsoid(head, (0.06, -0.30, 0.90), (0.600, 0.960, 0.780))
-    cap = carve(cap, face, 0.10)
     half = mirrored(head)
-    wave = 0.05 * ripple(head[1] * 1.7, head[0], 813)
-    side = solids.limb((half[0] + wave, half[1], half[2]), (0.70, 0.30, 0.02), (0.80, -0.95, -0.10), 0.19, 0.27)
-    curl = solids.limb((half[0] + wave, half[1], half[2]), (0.80, -0.95, -0.10), (0.60, -1.42, 0.06), 0.27, 0.13)
-    back = solids.ellipsoid(head, (0.0, -0.45, -0.55), (0.88, 1.05, 0.52))
-    body = shapes.union(shapes.union(shapes.union(side, curl, 0.12), back, 0.2), cap, 0.16)
+    wave = 0.07 * sine(head[1] * 0.42 + 0.1 * head[0])
+    waved = half[0] + wave, half[1], half[2] + wave
+    side = shapes.union(
+        solids.limb(waved, (0.60, 0.30, -0.12), (0.70, -0.42, -0.34), 0.19, 0.21),
+        solids.limb(waved, (0.70, -0.42, -0.34), (0.70, -2.10, -0.52), 0.21, 0.30),
+        0.1,
+    )
+    back = solids.ellipsoid(head, (0.0, -0.75, -0.66), (0.80, 1.45, 0.40))
+    body = shapes.union(side, back, 0.2)
+    # The cap stays within this ball; near it or the falling hair, strands and hairline matter.
+    cap = solids.ellipsoid(head, (0.0, 0.42, -0.17), (0.98, 0.90, 1.10))
+    result = np.minimum(cap, body - 0.09)
+    near = result < 0.10
+    if near.any():
+        result[near] = combed(body[near], cap[near], tuple(way[near] for way in head))
+    return 0.75 * result
+
+
+def combed(falling, cap, head):
+    """The falling hair and the cap with their locks; the cap rises from the skin along the hairline."""
+    depth = hairline(head)
+    grown = face(head, mirrored(head)) + 0.010 - 0.165 * smooth(-0.03, 0.36, depth)
+    body = shapes.union(falling, -shapes.union(-grown, -cap, 0.10), 0.14)
     across, along = strands(head)
-    locks = 0.030 * ripple(across * 4.5, along * 0.9, 815) + 0.012 * ripple(across * 13, along * 1.1, 817)
-    part = 0.045 * smooth(0.05, 0.0, np.abs(head[0] - 0.20)) * smooth(0.6, 0.9, head[1])
-    return 0.8 * (body + locks + part)
+    locks = 0.026 * ripple(across * 7, along * 0.9, 815) + 0.010 * ripple(across * 21, along * 1.1, 817)
+    part = 0.05 * smooth(0.05, 0.0, np.abs(head[0] - 0.06)) * smooth(0.5, 0.8, head[1])
+    return body + (locks + part) * smooth(0.0, 0.2, depth)
+
+
+def neckline(place):
+    """How far outside the dress' opening a place lies."""
+    return solids.ellipsoid(place, (0.06, -1.22, 0.42), (0.70, 0.66, 0.86))
 
 
 def clothes(place):
-    """Distance to the dress and its collar."""
-    x, y, z = place
-    torso = solids.ellipsoid(place, (0.05, -2.95, -0.25), (1.42, 1.05, 0.74))
-    arm = solids.limb((np.abs(x - 0.05), y, z), (0.0, -2.02, -0.30), (1.22, -2.42, -0.32), 0.30, 0.36)
-    sleeve = solids.limb((np.abs(x - 0.05), y, z), (1.22, -2.42, -0.32), (1.48, -3.6, -0.20), 0.40, 0.46)
-    body = shapes.union(shapes.union(torso, arm, 0.40), sleeve, 0.25)
-    folds = 0.030 * ripple(x * 2.6 + 0.9 * y, y * 0.9 - 0.5 * x, 821) + 0.016 * ripple(x * 6 - 1.5 * y, y * 2.2, 823)
-    neckline = solids.ellipsoid(place, (0.05, -1.62, 0.34), (0.62, 0.62, 0.80))
-    return 0.85 * carve(body + folds, neckline, 0.06)
+    """Distance to the dress: its folds are looked at only near by."""
+    bound = trunk(place) - 0.10
+    return solids.within(bound, 0.10, dress, place)
 
 
-def collar(place):
-    """Distance to the pale collar, a soft roll of cloth about the neckline."""
-    x, y, z = place[0] - 0.05, place[1], place[2]
-    radius = length(x, (z + 0.12) * 1.05)
-    height = -1.90 - 0.36 * clip((z + 0.5) / 1.0)
-    pleat = 0.02 * ripple(direction(x, z + 0.12) * 34, y * 1.5, 831)
-    return 0.8 * (length(radius - 0.66, (y - height) * 0.75) - 0.115 + pleat)
+def trunk(place):
+    """Distance to the trunk and arms under the dress."""
+    half = np.abs(place[0] - 0.06), place[1], place[2]
+    torso = solids.ellipsoid(place, (0.06, -2.62, -0.25), (1.36, 1.02, 0.70))
+    arm = solids.limb(half, (0.0, -1.74, -0.30), (1.16, -2.08, -0.34), 0.29, 0.34)
+    sleeve = solids.limb(half, (1.16, -2.08, -0.34), (1.42, -3.4, -0.16), 0.40, 0.50)
+    return shapes.union(shapes.union(torso, arm, 0.42), sleeve, 0.28)
 
 
-def hair_tone(head):
-    """Brightness of the single hairs, about 0 on average."""
+def dress(place):
+    """The dress with its folds, gathered at the opening, and hollowed there."""
+    body, opening, y = trunk(place), neckline(place), place[1]
+    around = direction(place[0] - 0.06, place[1] + 1.0) * 6.283185307179586
+    gathers = 0.024 * ripple(around * 7.5, opening * 1.3, 821) * smooth(0.9, 0.0, opening)
+    drape = np.abs(ripple(place[0] * 1.5 + 0.55 * y, y * 0.8 - 0.5 * place[0], 823)) * 0.11 * smooth(0.0, 0.5, opening)
+    hem = 0.030 * smooth(0.10, 0.05, opening)
+    return 0.75 * carve(body + gathers + drape - hem, opening, 0.05)
+
+
+def hair_tone(head, detail):
+    """Brightness of the single hairs, about 0 on average; detail (0 to 1) fades what would be finer than a pixel."""
     across, along = strands(head)
-    return clouds(across * 16, along * 0.8, 841, octaves=3) + 0.7 * ripple(across * 52, along * 1.3, 843)
+    return clouds(across * 22, along * 0.9, 841, octaves=2) * (0.4 + 0.6 * detail) + 0.7 * detail * ripple(
+        across * 75, along * 1.3, 843
+    )

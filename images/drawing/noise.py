@@ -7,8 +7,25 @@ from .arithmetic import clip, length
 # Sixteen unit vectors, written out so that no sine is asked for them.
 _HALF, _LONG, _SHORT = 0.7071067811865476, 0.9238795325112867, 0.3826834323650898
 _GRADIENTS = np.array(
-    [(1, 0), (_LONG, _SHORT), (_HALF, _HALF), (_SHORT, _LONG), (0, 1), (-_SHORT, _LONG), (-_HALF, _HALF), (-_LONG, _SHORT),
-     (-1, 0), (-_LONG, -_SHORT), (-_HALF, -_HALF), (-_SHORT, -_LONG), (0, -1), (_SHORT, -_LONG), (_HALF, -_HALF), (_LONG, -_SHORT)])
+    [
+        (1, 0),
+        (_LONG, _SHORT),
+        (_HALF, _HALF),
+        (_SHORT, _LONG),
+        (0, 1),
+        (-_SHORT, _LONG),
+        (-_HALF, _HALF),
+        (-_LONG, _SHORT),
+        (-1, 0),
+        (-_LONG, -_SHORT),
+        (-_HALF, -_HALF),
+        (-_SHORT, -_LONG),
+        (0, -1),
+        (_SHORT, -_LONG),
+        (_HALF, -_HALF),
+        (_LONG, -_SHORT),
+    ]
+)
 
 
 def _hashed(column, row, seed: int):
@@ -94,13 +111,15 @@ def nearest_cells(x, y, seed: int, *, looseness: float = 0.9):
     border = np.full(x.shape, 1e9)
     for across, down, label in points:
         apart = length(across - near_x, down - near_y)
-        middle = ((across + near_x) * (across - near_x) + (down + near_y) * (down - near_y)) / (2 * np.maximum(apart, 1e-9))
+        middle = ((across + near_x) * (across - near_x) + (down + near_y) * (down - near_y)) / (
+            2 * np.maximum(apart, 1e-9)
+        )
         border = np.where(label != name, np.minimum(border, middle), border)
     return np.sqrt(best), border, name
 
 
 class Dice:
-    """A stream of random numbers (splitmix64, in Python's own integers): what numpy draws may change with its version."""
+    """Random numbers (splitmix64, in Python's own integers): what numpy draws may change with its version."""
 
     def __init__(self, seed: int):
         self.state = seed * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF

@@ -1,4 +1,6 @@
-"""What the landscapes share: a sky with clouds, water that mirrors what stands over it, and foliage laid leaf by leaf."""
+"""What the landscapes share: a sky with clouds, water that mirrors, and foliage laid leaf by leaf."""
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,16 +15,20 @@ def sky(x, y, horizon: float, ramp, *, seed: int, amount: float, scale: float):
     ramp: colours from the zenith (0) to the horizon (1); amount: how much is cloud, about 0 to 1; scale: pixels.
     """
     colour = blend_colours(ramp, clip(y / horizon))
-    # Clouds are seen from below: towards the horizon they crowd together and flatten.
-    nearness = 1 / (0.34 + 0.95 * clip((horizon - y) / horizon))
-    across, down = (x - 300) / scale * (0.55 + 0.35 * nearness), nearness * 2.3
+    # Towards the horizon clouds are seen from the side, and farther off: flatter and smaller.
+    fall = clip(y / horizon)
+    across, down = (x - 300) / scale * (0.80 + 0.45 * fall), horizon / scale * (1.25 * fall + 0.75 * fall * fall)
 
     def thickness(shift_x, shift_y):
         bent = 0.35 * clouds(across * 0.8 + shift_x, down * 0.9 + shift_y, seed + 50, octaves=2)
-        return clouds(across + bent + shift_x, down * 1.15 + bent + shift_y, seed, octaves=7, gain=0.53) + 2.0 * amount - 1.0
+        return (
+            clouds(across + bent + shift_x, down * 1.15 + bent + shift_y, seed, octaves=7, gain=0.53)
+            + 2.0 * amount
+            - 1.0
+        )
 
     dense = thickness(0.0, 0.0)
-    towards_light = thickness(-0.16, 0.13)
+    towards_light = thickness(-0.10, -0.16)
     share = smooth(-0.02, 0.34, dense)
     lit = smooth(-0.30, 0.34, dense - towards_light) * (1 - 0.45 * smooth(0.25, 0.9, dense))
     white = blend_colours(((0.0, (0.60, 0.66, 0.76)), (0.45, (0.83, 0.86, 0.90)), (1.0, (1.0, 0.985, 0.955))), lit)
@@ -40,7 +46,9 @@ def mirror(picture, shore: int, deep, *, seed: int, roughness: float, clearness:
     below = y - shore
     # Ripples shrink with distance: on the picture, depth goes as 1 / below.
     depth = 2600 / (below + 9)
-    slope = ripple(x / (5 + 0.55 * below), depth / 3.1, seed) + 0.6 * ripple(x / (2.5 + 0.24 * below), depth / 1.3, seed + 1)
+    slope = ripple(x / (5 + 0.55 * below), depth / 3.1, seed) + 0.6 * ripple(
+        x / (2.5 + 0.24 * below), depth / 1.3, seed + 1
+    )
     slope = slope + 0.5 * ripple(x / 160, depth / 20, seed + 2)
     reach = roughness * (1.5 + 0.22 * below)
     sway = 0.22 * reach * ripple(x / (4 + 0.35 * below), depth / 2.1, seed + 3)
@@ -63,7 +71,9 @@ def leaves(picture, clumps, tones, dice, *, size: float, density: float):
     """
     for clump_x, clump_y, radius in clumps:
         view, x, y = canvas.region(picture, clump_x - radius, clump_y - radius, clump_x + radius, clump_y + radius)
-        ragged = shapes.disc(x, y, clump_x, clump_y, radius * 0.80) + 0.3 * radius * ripple(x / 6, y / 6, dice.whole(999))
+        ragged = shapes.disc(x, y, clump_x, clump_y, radius * 0.80) + 0.3 * radius * ripple(
+            x / 6, y / 6, dice.whole(999)
+        )
         canvas.lay(view, np.array(tones[0][1]), 0.85 * shapes.cover(ragged))
         count = int(3.1416 * radius * radius * density)
         for index in range(count):
@@ -74,7 +84,15 @@ def leaves(picture, clumps, tones, dice, *, size: float, density: float):
             # Light falls from the upper left; the clump bulges towards the viewer.
             light = 0.46 - 0.34 * place_x - 0.50 * place_y + 0.10 * (1 - far) + dice.between(-0.20, 0.20)
             light *= 0.75 + 0.25 * index / count
-            leaf(picture, clump_x + radius * place_x, clump_y + radius * place_y, size * dice.between(0.6, 1.3), tones, light, dice)
+            leaf(
+                picture,
+                clump_x + radius * place_x,
+                clump_y + radius * place_y,
+                size * dice.between(0.6, 1.3),
+                tones,
+                light,
+                dice,
+            )
 
 
 def leaf(picture, x: float, y: float, size: float, tones, light: float, dice):
@@ -83,16 +101,18 @@ def leaf(picture, x: float, y: float, size: float, tones, light: float, dice):
     if not view.size:
         return
     run_x, run_y = dice.between(-1, 1), dice.between(-0.7, 0.7)
-    distance = shapes.segment(across, down, (x - 0.5 * size * run_x, y - 0.5 * size * run_y), (x + 0.5 * size * run_x, y + 0.5 * size * run_y))[0]
+    distance = shapes.segment(
+        across, down, (x - 0.5 * size * run_x, y - 0.5 * size * run_y), (x + 0.5 * size * run_x, y + 0.5 * size * run_y)
+    )[0]
     canvas.lay(view, ramp_colour(tones, light), 0.9 * shapes.cover(distance - 0.30 * size))
 
 
 def ramp_colour(tones, position: float):
     """One colour of a ramp, for one number (quicker than for an array)."""
-    for (start, first), (end, second) in zip(tones, tones[1:]):
+    for (start, first), (end, second) in pairwise(tones):
         if position < end:
             share = max(0.0, (position - start) / (end - start))
-            return tuple(low + (high - low) * share for low, high in zip(first, second))
+            return tuple(low + (high - low) * share for low, high in zip(first, second, strict=True))
     return tones[-1][1]
 
 

@@ -41,7 +41,7 @@ def polygon(x, y, corners):
     """Any polygon, its corners in order, with the even-odd rule."""
     nearest = np.full(np.shape(x), 1e9)
     inside = np.zeros(np.shape(x), dtype=bool)
-    for (x1, y1), (x2, y2) in zip(corners, list(corners[1:]) + [corners[0]]):
+    for (x1, y1), (x2, y2) in zip(corners, [*corners[1:], corners[0]], strict=True):
         nearest = np.minimum(nearest, segment(x, y, (x1, y1), (x2, y2))[0])
         if y1 != y2:
             inside ^= ((y1 <= y) != (y2 <= y)) & (x < x1 + (y - y1) * ((x2 - x1) / (y2 - y1)))
@@ -73,7 +73,7 @@ def curve(points, steps: int):
     """Catmull and Rom's spline through the points, `steps` pieces between each two, as a list of points."""
     padded = [points[0], *points, points[-1]]
     result = []
-    for (x0, y0), (x1, y1), (x2, y2), (x3, y3) in zip(padded, padded[1:], padded[2:], padded[3:]):
+    for (x0, y0), (x1, y1), (x2, y2), (x3, y3) in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
         for index in range(steps):
             t = index / steps
             a, b = t * (2 - t) * t - t, (3 * t - 5) * t * t + 2

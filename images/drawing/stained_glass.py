@@ -10,22 +10,37 @@ WIDTH, HEIGHT = 560, 700
 SUN_X, SUN_Y = 350, 205
 RINGS = (34, 66, 104, 152, 210, 278, 356, 450)
 # x, y, radius and colour of the flowers in the foreground
-FLOWERS = ((96, 585, 46, (0.90, 0.10, 0.12)), (196, 630, 36, (0.95, 0.42, 0.06)), (462, 600, 50, (0.62, 0.10, 0.50)),
-           (372, 648, 34, (0.92, 0.16, 0.20)))
+FLOWERS = (
+    (96, 585, 46, (0.90, 0.10, 0.12)),
+    (196, 630, 36, (0.95, 0.42, 0.06)),
+    (462, 600, 50, (0.62, 0.10, 0.50)),
+    (372, 648, 34, (0.92, 0.16, 0.20)),
+)
 SUN_GLASS = ((0.0, (1.0, 0.95, 0.62)), (0.5, (1.0, 0.78, 0.18)), (1.0, (0.96, 0.46, 0.06)))
-SKY_GLASS = ((0.0, (0.98, 0.62, 0.20)), (0.18, (0.93, 0.36, 0.30)), (0.36, (0.62, 0.30, 0.62)), (0.58, (0.16, 0.34, 0.80)),
-             (1.0, (0.04, 0.12, 0.52)))
-HILL_GLASS = (((0.30, 0.16, 0.50), (0.16, 0.36, 0.62)), ((0.05, 0.46, 0.42), (0.10, 0.34, 0.30)),
-              ((0.34, 0.62, 0.10), (0.10, 0.42, 0.12)), ((0.70, 0.66, 0.08), (0.16, 0.46, 0.10)))
+SKY_GLASS = (
+    (0.0, (0.98, 0.62, 0.20)),
+    (0.18, (0.93, 0.36, 0.30)),
+    (0.36, (0.62, 0.30, 0.62)),
+    (0.58, (0.16, 0.34, 0.80)),
+    (1.0, (0.04, 0.12, 0.52)),
+)
+HILL_GLASS = (
+    ((0.30, 0.16, 0.50), (0.16, 0.36, 0.62)),
+    ((0.05, 0.46, 0.42), (0.10, 0.34, 0.30)),
+    ((0.34, 0.62, 0.10), (0.10, 0.42, 0.12)),
+    ((0.70, 0.66, 0.08), (0.16, 0.46, 0.10)),
+)
 RIVER_GLASS = ((0.10, 0.62, 0.84), (0.55, 0.88, 0.92))
 
 
 def crests(x):
     """y of the crest of each range of hills, the farthest first."""
-    return (345 - 46 * sine(x / 400 + 0.12) - 12 * sine(x / 150 + 0.4),
-            412 + 34 * sine(x / 470 + 0.20),
-            474 - 40 * sine(x / 600 + 0.02),
-            552 + 22 * sine(x / 420 + 0.35))
+    return (
+        345 - 46 * sine(x / 400 + 0.12) - 12 * sine(x / 150 + 0.4),
+        412 + 34 * sine(x / 470 + 0.20),
+        474 - 40 * sine(x / 600 + 0.02),
+        552 + 22 * sine(x / 420 + 0.35),
+    )
 
 
 def river(x, y):
@@ -52,7 +67,10 @@ def areas(x, y):
     put(0.9 * river(x, y), 30)
     for index, (flower_x, flower_y, radius, _) in enumerate(FLOWERS):
         turned = direction(x - flower_x, y - flower_y)
-        put(0.85 * (length(x - flower_x, y - flower_y) - radius * (0.82 + 0.18 * cosine(7 * turned + 0.3 * index))), 40 + index)
+        put(
+            0.85 * (length(x - flower_x, y - flower_y) - radius * (0.82 + 0.18 * cosine(7 * turned + 0.3 * index))),
+            40 + index,
+        )
         put(shapes.disc(x, y, flower_x, flower_y, 0.30 * radius), 50 + index)
     return number, border
 
@@ -66,7 +84,7 @@ def spokes(x, y, centre_x, centre_y, count, offset):
 
 
 def panes(x, y):
-    """The area's number, a number in [0, 1) for each pane, the distance to the nearest lead, and to an area's border."""
+    """The area's number, a number in [0, 1) for each pane, the distances to the nearest lead and area's border."""
     bent_x, bent_y = x + 5 * ripple(x / 90, y / 90, 3), y + 5 * ripple(x / 90, y / 90, 4)
     number, border = areas(bent_x, bent_y)
     _, gap, cell = nearest_cells(bent_x / 46, bent_y / 40, 7, looseness=0.95)
@@ -92,14 +110,25 @@ def colours(number, cell, x, y):
     glass = blend_colours(SKY_GLASS, clip((number * 52 - 130 + 60 * (cell - 0.5)) / 260 + 0.06))
     glass = np.where((number < 3)[..., None], blend_colours(SUN_GLASS, clip(number / 2.4 + 0.3 * (cell - 0.5))), glass)
     for index, (light, dark) in enumerate(HILL_GLASS):
-        glass = np.where((number == 20 + index)[..., None], mix(np.array(light), np.array(dark), cell[..., None]), glass)
-    glass = np.where((number == 30)[..., None], mix(np.array(RIVER_GLASS[0]), np.array(RIVER_GLASS[1]), cell[..., None]), glass)
+        glass = np.where(
+            (number == 20 + index)[..., None], mix(np.array(light), np.array(dark), cell[..., None]), glass
+        )
+    glass = np.where(
+        (number == 30)[..., None], mix(np.array(RIVER_GLASS[0]), np.array(RIVER_GLASS[1]), cell[..., None]), glass
+    )
     for index, (_, _, _, petal) in enumerate(FLOWERS):
         glass = np.where((number == 40 + index)[..., None], np.array(petal) * (1.05 + 0.5 * cell)[..., None], glass)
         glass = np.where((number == 50 + index)[..., None], np.array((1.0, 0.80, 0.22)), glass)
     # One pane in nine is of another colour, as where a window was mended.
-    odd = blend_colours(((0.0, (0.86, 0.12, 0.16)), (0.5, (0.96, 0.72, 0.20)), (1.0, (0.10, 0.52, 0.66))), scatter(cell * 4096, number, 23))
-    glass = mix(glass, odd, np.where((scatter(cell * 4096, number, 29) < 0.11) & (number >= 20) & (number < 30), 0.55, 0.0)[..., None])
+    odd = blend_colours(
+        ((0.0, (0.86, 0.12, 0.16)), (0.5, (0.96, 0.72, 0.20)), (1.0, (0.10, 0.52, 0.66))),
+        scatter(cell * 4096, number, 23),
+    )
+    glass = mix(
+        glass,
+        odd,
+        np.where((scatter(cell * 4096, number, 29) < 0.11) & (number >= 20) & (number < 30), 0.55, 0.0)[..., None],
+    )
     return glass * (0.80 + 0.34 * decay(far / 260) + 0.22 * (scatter(cell * 4096, number, 31) - 0.5))[..., None]
 
 
@@ -129,5 +158,9 @@ def draw():
     sheen = 0.07 + 0.16 * (1 - rounded * rounded) * (0.6 + 0.4 * ripple(x / 9, y / 9, 71))
     canvas.lay(picture, sheen[..., None] * np.array((0.92, 0.97, 1.05)), lead)
     frame = np.minimum(np.minimum(x, WIDTH - x), np.minimum(y, HEIGHT - y))
-    canvas.lay(picture, (0.05 + 0.10 * smooth(0, 4, frame) * smooth(9, 5, frame))[..., None] * np.ones(3), shapes.cover(frame - 9))
+    canvas.lay(
+        picture,
+        (0.05 + 0.10 * smooth(0, 4, frame) * smooth(9, 5, frame))[..., None] * np.ones(3),
+        shapes.cover(frame - 9),
+    )
     return canvas.to_bytes(picture / (1 + 0.10 * picture) * 1.06)

@@ -8,15 +8,43 @@ from .noise import Dice, clouds, scatter
 
 WIDTH, HEIGHT = 720, 576
 # x, y, radius and turning sense of each eddy of the sky.
-EDDIES = ((300, 215, 92, 1.0), (455, 268, 62, -1.0), (120, 300, 55, 1.0), (650, 330, 50, 1.0))
+EDDIES = ((395, 205, 96, -1.0), (232, 288, 62, 1.0), (500, 330, 48, 1.0), (60, 340, 46, -1.0))
 # x, y, radius of each star's disc; the moon comes first.
-LIGHTS = ((612, 96, 34), (78, 82, 11), (190, 60, 8), (212, 148, 7), (345, 62, 10), (448, 120, 8), (492, 48, 6), (52, 196, 8),
-          (550, 210, 9), (392, 160, 5), (690, 214, 7), (120, 160, 5))
+LIGHTS = (
+    (118, 122, 40),
+    (250, 52, 9),
+    (262, 146, 7),
+    (360, 60, 7),
+    (468, 66, 11),
+    (540, 150, 7),
+    (32, 232, 7),
+    (560, 38, 6),
+    (520, 236, 9),
+    (696, 92, 10),
+    (300, 206, 5),
+    (150, 240, 6),
+)
 # left, ground line, width, height of the walls, height of the roof
-HOUSES = ((300, 520, 44, 24, 20), (352, 512, 34, 22, 18), (394, 524, 48, 26, 22), (470, 516, 38, 22, 20), (520, 528, 46, 26, 22),
-          (590, 514, 36, 22, 18), (636, 530, 50, 26, 24))
-SKY = ((0.0, (0.05, 0.08, 0.24)), (0.3, (0.09, 0.17, 0.45)), (0.5, (0.16, 0.33, 0.66)), (0.7, (0.36, 0.58, 0.80)),
-       (0.85, (0.64, 0.79, 0.80)), (1.0, (0.88, 0.90, 0.74)))
+HOUSES = (
+    (96, 500, 48, 26, 26),
+    (152, 490, 40, 24, 24),
+    (204, 506, 56, 30, 28),
+    (300, 498, 46, 28, 26),
+    (356, 512, 58, 32, 30),
+    (432, 500, 44, 26, 26),
+    (488, 516, 54, 30, 28),
+    (36, 512, 50, 28, 28),
+)
+# foot, top and half-width of each poplar
+POPLARS = ((612, 108, 44), (680, 196, 42), (560, 318, 24))
+SKY = (
+    (0.0, (0.05, 0.08, 0.24)),
+    (0.3, (0.09, 0.17, 0.45)),
+    (0.5, (0.16, 0.33, 0.66)),
+    (0.7, (0.36, 0.58, 0.80)),
+    (0.85, (0.64, 0.79, 0.80)),
+    (1.0, (0.88, 0.90, 0.74)),
+)
 GLOW = ((0.0, (1.0, 0.96, 0.72)), (0.3, (0.98, 0.83, 0.36)), (0.6, (0.76, 0.80, 0.52)), (1.0, (0.36, 0.58, 0.80)))
 
 
@@ -30,15 +58,17 @@ def meadow(x):
     return 452 + 16 * sine(x / 610 + 0.55) + 7 * sine(x / 230)
 
 
-def tree_half_width(y):
-    """Half the width of the dark cypress at this height; it leans like a flame."""
-    share = clip((y - 92) / 440)
-    return 62 * share * (1.25 - 0.55 * share) * (1 + 0.16 * sine(y / 74)) * (y > 92)
-
-
-def tree_middle(y):
-    """x of the cypress' middle."""
-    return 132 + 15 * sine(y / 250) + 4 * sine(y / 83)
+def tree_side(x, y):
+    """How far a place lies from the middle of the nearest poplar (-1 and 1 at its edges), and that poplar's number."""
+    side, number = np.full(np.shape(x), 1e3), np.zeros(np.shape(x))
+    for index, (foot_x, top, half_width) in enumerate(POPLARS):
+        share = clip((y - top) / (620 - top))
+        middle = foot_x + 9 * sine(y / 260 + 0.3 * index) + 3 * sine(y / 83 + 0.2 * index)
+        wide = half_width * np.sqrt(share) * (1.15 - 0.45 * share) * (1 + 0.12 * sine(y / 61 + 0.4 * index))
+        here = np.where(y > top, (x - middle) / np.maximum(wide, 0.5), 1e3)
+        closer = np.abs(here) < np.abs(side)
+        side, number = np.where(closer, here, side), np.where(closer, index, number)
+    return side, number
 
 
 def turning(x, y):
@@ -49,7 +79,10 @@ def turning(x, y):
         far = length(away_x, away_y)
         strength = 3.4 * sense * decay(square(far / (1.1 * radius))) / (far + 6)
         # A little inward pull winds the strokes into spirals.
-        push_x, push_y = push_x - strength * (away_y + 0.2 * sense * away_x), push_y + strength * (away_x - 0.2 * sense * away_y)
+        push_x, push_y = (
+            push_x - strength * (away_y + 0.2 * sense * away_x),
+            push_y + strength * (away_x - 0.2 * sense * away_y),
+        )
     for centre_x, centre_y, radius in LIGHTS:
         away_x, away_y = x - centre_x, y - centre_y
         far = length(away_x, away_y)
@@ -69,9 +102,13 @@ def flow(x, y):
     run_x = 0.75 + push_x
     run_y = 0.38 * sine(x / 330 + y / 700) + 0.12 * sine(y / 90 + x / 400) + push_y
     ground = smooth(-6, 6, y - skyline(x))
-    run_x, run_y = mix(run_x, 1.0, ground), mix(run_y, (skyline(x + 8) - skyline(x - 8)) / 16 + 0.3 * sine(x / 90 + y / 55), ground)
-    tree = smooth(3, -3, np.abs(x - tree_middle(y)) - tree_half_width(y))
-    lean = 0.3 * sine(y / 74 + (x - tree_middle(y)) / 120) + 0.006 * (x - tree_middle(y))
+    run_x, run_y = (
+        mix(run_x, 1.0, ground),
+        mix(run_y, (skyline(x + 8) - skyline(x - 8)) / 16 + 0.3 * sine(x / 90 + y / 55), ground),
+    )
+    side, number = tree_side(x, y)
+    tree = smooth(1.06, 0.94, np.abs(side))
+    lean = 0.30 * sine(y / 74 + 0.3 * number) + 0.34 * clip(side, -1, 1)
     run_x, run_y = mix(run_x, lean, tree), mix(run_y, -1.0, tree)
     far = np.maximum(length(run_x, run_y), 1e-6)
     return run_x / far, run_y / far
@@ -99,11 +136,11 @@ def moon(colour, x, y):
     """Lays the crescent over the sky."""
     disc_x, disc_y, radius = LIGHTS[0]
     lit = length(x - disc_x, y - disc_y) - radius
-    dark = length(x - disc_x + 15, y - disc_y + 5) - radius * 0.82
+    dark = length(x - disc_x - 17, y - disc_y + 7) - radius * 0.80
     crescent = smooth(1, -1, np.maximum(lit, -dark))
     shaded = smooth(1, -1, np.maximum(lit, dark))
-    colour = mix(colour, np.array((0.93, 0.74, 0.30)), (0.8 * shaded)[..., None])
-    return mix(colour, np.array((1.0, 0.90, 0.45)), crescent[..., None])
+    colour = mix(colour, np.array((0.38, 0.56, 0.66)), (0.9 * shaded)[..., None])
+    return mix(colour, np.array((1.0, 0.95, 0.62)), crescent[..., None])
 
 
 def village(colour, x, y):
@@ -119,10 +156,10 @@ def village(colour, x, y):
         for side in (0.28, 0.72):
             pane = (np.abs(x - left - side * wide) < 4) & (np.abs(y - ground + walls * 0.5) < 5)
             colour = np.where(pane[..., None], np.array((1.0, 0.84, 0.36)), colour)
-    tower = (np.abs(x - 452) < 9) & (y > 440) & (y < 514)
-    colour = np.where(tower[..., None], np.array((0.36, 0.42, 0.52)) * np.where(x < 452, 1.1, 0.7)[..., None], colour)
-    spire = (y > 372) & (y <= 440) & (np.abs(x - 452) < 11 * (y - 372) / 68)
-    return np.where(spire[..., None], np.array((0.16, 0.20, 0.36)) * np.where(x < 452, 1.3, 0.8)[..., None], colour)
+    tower = (np.abs(x - 276) < 10) & (y > 424) & (y < 500)
+    colour = np.where(tower[..., None], np.array((0.36, 0.42, 0.52)) * np.where(x < 276, 1.1, 0.7)[..., None], colour)
+    spire = (y > 344) & (y <= 424) & (np.abs(x - 276) < 13 * (y - 344) / 80)
+    return np.where(spire[..., None], np.array((0.16, 0.20, 0.36)) * np.where(x < 276, 1.3, 0.8)[..., None], colour)
 
 
 def scene(x, y):
@@ -134,8 +171,9 @@ def scene(x, y):
     rows = 0.5 + 0.5 * sine((y - meadow(x)) / 26 + x / 160)
     field = blend_colours(((0.0, (0.07, 0.17, 0.15)), (0.5, (0.20, 0.36, 0.20)), (1.0, (0.52, 0.56, 0.24))), rows)
     colour = village(mix(colour, field, smooth(-2, 2, y - meadow(x))[..., None]), x, y)
-    aside = (x - tree_middle(y)) / np.maximum(tree_half_width(y), 1)
-    flames = 0.5 + 0.5 * sine(aside * 0.9 + y / 115 + 0.3 * sine(y / 47))
+    aside, number = tree_side(x, y)
+    aside = clip(aside, -2, 2)
+    flames = 0.42 - 0.25 * clip(aside, -1, 1) + 0.45 * sine(aside * 0.7 + y / 105 + 0.3 * number + 0.3 * sine(y / 47))
     bark = blend_colours(((0.0, (0.03, 0.06, 0.07)), (0.6, (0.08, 0.15, 0.11)), (1.0, (0.26, 0.31, 0.14))), flames)
     return mix(colour, bark, smooth(1.04, 0.96, np.abs(aside))[..., None])
 
@@ -145,15 +183,32 @@ def draw():
     x, y = canvas.centres(WIDTH, HEIGHT)
     wanted, runs = scene(x, y), [run.tolist() for run in flow(x, y)]
     picture, relief, dice = wanted * 0.6, np.zeros((HEIGHT, WIDTH)), Dice(4)
-    detail = smooth(4, 40, np.abs(y - 500)) * smooth(2.0, 3.4, length(x - LIGHTS[0][0], y - LIGHTS[0][1]) / 26)
+    detail = smooth(10, 52, np.abs(y - 484)) * smooth(
+        1.0, 1.6, length(x - LIGHTS[0][0], y - LIGHTS[0][1]) / LIGHTS[0][2]
+    )
+    detail = detail * smooth(24, 34, np.abs(x - 276) + 40 * (y < 350))
     # spacing, half-width, length (pixels), and where a size is left out (share of detail below which it paints)
-    for spacing, half_width, reach, busy in ((17, 9.5, 84, 2.0), (10.5, 5.2, 50, 2.0), (7.5, 3.0, 30, 0.75), (4.6, 1.7, 14, 0.30)):
+    for spacing, half_width, reach, busy in (
+        (17, 9.5, 84, 2.0),
+        (10.5, 5.2, 50, 2.0),
+        (7.5, 3.0, 30, 0.75),
+        (4.6, 1.7, 14, 0.30),
+    ):
         for centre_x, centre_y in brush.scattered(WIDTH, HEIGHT, spacing, dice):
             column, row = int(clip(centre_x, 0, WIDTH - 1)), int(clip(centre_y, 0, HEIGHT - 1))
-            if detail[row, column] > busy + (0.4 * scatter(column, row, 5)[0] if busy < 1 else 0) and not dice.chance(0.22):
+            if detail[row, column] > busy + (0.4 * scatter(column, row, 5)[0] if busy < 1 else 0) and not dice.chance(
+                0.22
+            ):
                 continue
             pieces = 4 if reach < 20 else 8
             points = brush.follow(runs, centre_x, centre_y, reach * dice.between(0.7, 1.25), pieces)
             tint = np.array([dice.between(-0.05, 0.05) for _ in range(3)]) + dice.between(-0.07, 0.07)
-            brush.stroke(picture, relief, points, half_width * dice.between(0.75, 1.2), clip(wanted[row, column] + tint), dice.whole(1 << 30))
+            brush.stroke(
+                picture,
+                relief,
+                points,
+                half_width * dice.between(0.75, 1.2),
+                clip(wanted[row, column] + tint),
+                dice.whole(1 << 30),
+            )
     return canvas.to_bytes(brush.light_relief(picture, relief, 1.5))

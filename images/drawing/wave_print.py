@@ -3,18 +3,45 @@
 import numpy as np
 
 from . import canvas, shapes
-from .arithmetic import blend_colours, clip, cosine, direction, length, mix, sine, smooth
-from .noise import Dice, clouds, ripple, scatter
+from .arithmetic import clip, cosine, direction, mix, sine, smooth
+from .noise import Dice, clouds, ripple
 
 WIDTH, HEIGHT = 768, 528
-PAPER, OUTLINE, DEEP, MIDDLE, PALE = (0.93, 0.88, 0.76), (0.10, 0.15, 0.30), (0.12, 0.22, 0.44), (0.30, 0.47, 0.66), (0.62, 0.74, 0.78)
+PAPER, OUTLINE, DEEP, MIDDLE, PALE = (
+    (0.93, 0.88, 0.76),
+    (0.10, 0.15, 0.30),
+    (0.12, 0.22, 0.44),
+    (0.30, 0.47, 0.66),
+    (0.62, 0.74, 0.78),
+)
 FOAM = (0.955, 0.935, 0.865)
-# Each wave: its back and crest (from the left foot over the lip), then its hollow face back down, as corners of a curve.
+# Each wave: back and crest (from the left foot over the lip), then the hollow face down, as corners of a curve.
 BIG = ((-60, 470), (-20, 330), (40, 225), (120, 140), (215, 92), (310, 88), (385, 124), (425, 185))
-BIG_HOLLOW = ((425, 185), (372, 172), (322, 186), (285, 228), (268, 290), (282, 356), (330, 412), (420, 452), (520, 470))
+BIG_HOLLOW = (
+    (425, 185),
+    (372, 172),
+    (322, 186),
+    (285, 228),
+    (268, 290),
+    (282, 356),
+    (330, 412),
+    (420, 452),
+    (520, 470),
+)
 SECOND = ((470, 480), (520, 420), (570, 360), (628, 318), (690, 310), (738, 334), (760, 372))
 SECOND_HOLLOW = ((760, 372), (722, 366), (692, 384), (680, 418), (694, 450), (740, 478), (800, 490))
-SWELL = ((-20, 470), (60, 440), (150, 446), (240, 476), (330, 492), (430, 474), (520, 446), (620, 452), (700, 482), (790, 500))
+SWELL = (
+    (-20, 470),
+    (60, 440),
+    (150, 446),
+    (240, 476),
+    (330, 492),
+    (430, 474),
+    (520, 446),
+    (620, 452),
+    (700, 482),
+    (790, 500),
+)
 
 
 def paper_grain(x, y):
@@ -52,7 +79,11 @@ def hill(picture, x, y):
     flank = np.abs(x - top_x)
     slope = top_y + 0.42 * flank + 0.0011 * flank * flank + 3 * ripple(x / 18, y / 30, 331) - 6 * smooth(16, 0, flank)
     take = wood_grain(x, y, 333)
-    canvas.lay(picture, mix(np.array((0.24, 0.34, 0.50)), np.array((0.55, 0.62, 0.66)), smooth(290, 400, y)[..., None]), shapes.cover(slope - y) * take)
+    canvas.lay(
+        picture,
+        mix(np.array((0.24, 0.34, 0.50)), np.array((0.55, 0.62, 0.66)), smooth(290, 400, y)[..., None]),
+        shapes.cover(slope - y) * take,
+    )
     snow = y - (top_y + 42 + 20 * np.abs(ripple(x / 13, 0 * y, 335)) + 0.10 * flank)
     canvas.lay(picture, FOAM, shapes.cover(np.maximum(slope - y, snow)))
     canvas.lay(picture, OUTLINE, shapes.cover(np.abs(slope - y) - 0.8))
@@ -95,44 +126,68 @@ def claw(start, heading: float, reach: float, half_width: float, curl: float):
 
 
 def foam_fingers(crest, size: float, dice):
-    """The fingers along a crest, from its middle to its lip: large ones, each with small ones on its back."""
+    """The fingers along a crest, from its middle to its lip, the rear ones first: large ones, each with small ones."""
     line, fingers = shapes.curve(crest, 10), []
-    first = len(line) * 2 // 5
+    first = len(line) // 3
     for index in range(first, len(line), 2):
         (x1, y1), (x2, y2) = line[index - 1], line[index]
         share = (index - first) / (len(line) - first)
         heading = float(direction(np.array(x2 - x1), np.array(y2 - y1)))
-        reach = size * (0.45 + 0.75 * share) * dice.between(0.8, 1.2)
-        big = claw((x2, y2), heading + dice.between(-0.10, 0.02), reach, size * (0.16 + 0.07 * share), dice.between(0.05, 0.085))
-        fingers.append(big)
+        reach = size * (0.55 + 0.75 * share) * dice.between(0.85, 1.2)
+        thick, curl = size * (0.085 + 0.03 * share), dice.between(0.024, 0.040)
+        # Every other finger reaches out over the back of the crest, the rest hang into the hollow.
+        splay = dice.between(-0.10, -0.04) if (index - first) % 6 == 2 else dice.between(0.05, 0.14)
+        big = claw((x2, y2), heading + splay, reach, thick, curl)
+        small = []
         for step in (1, 2, 3, 4):
             (x3, y3), (x4, y4) = big[0][step], big[0][step + 1]
             turn = float(direction(np.array(x4 - x3), np.array(y4 - y3)))
-            for side in (-0.15, 0.10):
-                fingers.append(claw((x3, y3), turn + side + dice.between(-0.05, 0.05), reach * dice.between(0.28, 0.46),
-                                    big[1][step] * 0.62, dice.between(0.05, 0.10)))
+            for side in (-0.10, 0.14):
+                small.append(
+                    claw(
+                        (x3, y3),
+                        turn + side + dice.between(-0.03, 0.03),
+                        reach * dice.between(0.24, 0.36),
+                        thick * (0.62 - 0.07 * step),
+                        curl * 1.8,
+                    )
+                )
+        fingers.append([big, *small])
     return fingers
 
 
-def foam(picture, crest, size: float, dice):
-    """Prints the foam over a wave's crest: fingers with an outline, bubbles in their palms, and spray."""
-    fingers = foam_fingers(crest, size, dice)
-    across, down = [p[0] for f in fingers for p in f[0]], [p[1] for f in fingers for p in f[0]]
-    bounds = min(across) - 60, min(down) - 60, max(across) + 60, max(down) + 60
-    view, x, y = canvas.region(picture, *bounds)
+def finger(picture, limbs, size: float, seed: int):
+    """Prints one finger of foam: white, with its outline and a pale line of shade within."""
+    places = [point for points, _ in limbs for point in points]
+    across, down = [place[0] for place in places], [place[1] for place in places]
+    reach = 0.2 * size + 4
+    view, x, y = canvas.region(picture, min(across) - reach, min(down) - reach, max(across) + reach, max(down) + reach)
+    if not view.size:
+        return
     distance = np.full(x.shape, 1e9)
-    for points, widths in fingers:
+    for points, widths in limbs:
         distance = np.minimum(distance, shapes.ribbon(x, y, points, widths)[0])
-    line = shapes.curve(crest, 10)
-    first = len(line) // 4
-    widths = [size * 0.24 * (index - first) / (len(line) - first) for index in range(first, len(line))]
-    distance = np.minimum(distance, shapes.ribbon(x, y, line[first:], widths)[0])
-    canvas.lay(view, OUTLINE, shapes.cover(distance - 1.5))
+    distance = distance + 0.5 * ripple(x / 6, y / 6, seed)
+    canvas.lay(view, OUTLINE, 0.92 * shapes.cover(distance - 1.35))
     canvas.lay(view, FOAM, shapes.cover(distance))
-    inner = distance + size * 0.085 + 1.5 * ripple(x / 9, y / 9, 351)
-    canvas.lay(view, PALE, 0.85 * shapes.cover(np.abs(inner) - 0.8) * (ripple(x / 14, y / 14, 353) > -0.15))
+    inner = distance + size * 0.050
+    canvas.lay(view, PALE, 0.9 * shapes.cover(np.abs(inner) - 0.7) * (ripple(x / 10, y / 10, seed + 1) > -0.2))
+
+
+def foam(picture, crest, size: float, dice):
+    """Prints the foam over a wave's crest: its roll, the fingers, and spray."""
+    line = shapes.curve(crest, 10)
+    first = len(line) // 5
+    roll = (
+        line[first:],
+        [size * 0.17 * min(1.0, 1.8 * index / (len(line) - first)) for index in range(len(line) - first)],
+    )
+    finger(picture, [roll], size, 351)
+    fingers = foam_fingers(crest, size, dice)
+    for index, limbs in enumerate(fingers):
+        finger(picture, limbs, size, 353 + 2 * index)
     for _ in range(int(size * 4.4)):
-        base = fingers[dice.whole(len(fingers))][0][-1]
+        base = fingers[dice.whole(len(fingers))][0][0][-1]
         far, turn = size * dice.between(0.0, 1.7) * dice.between(0.2, 1), dice.between(-0.22, 0.36)
         drop_x, drop_y = base[0] + far * float(cosine(turn)), base[1] + far * float(sine(turn))
         radius = dice.between(0.9, 2.9) * (1.1 - 0.35 * far / size / 1.7)
@@ -151,7 +206,11 @@ def swell(picture, x, y):
         canvas.lay(picture, (DEEP, MIDDLE, DEEP, (0.09, 0.16, 0.34))[row], shapes.cover(inside) * take)
         stripe = -inside / 7.5 + 0.5 * ripple(x / 60, y / 20, 371 + row)
         off = np.abs(stripe - np.floor(stripe) - 0.5) * 7.5
-        canvas.lay(picture, (PALE, PALE, MIDDLE, MIDDLE)[row], 0.9 * shapes.cover(inside + 4) * shapes.cover(off - 1.3 - 0.9 * ripple(x / 45, y / 30, 381 + row)) * take)
+        canvas.lay(
+            picture,
+            (PALE, PALE, MIDDLE, MIDDLE)[row],
+            0.9 * shapes.cover(inside + 4) * shapes.cover(off - 1.3 - 0.9 * ripple(x / 45, y / 30, 381 + row)) * take,
+        )
         scallop = 5.2 + 4.0 * np.abs(ripple(x / 17, y / 60, 391 + row)) + 2.5 * np.abs(ripple(x / 6, y / 20, 395 + row))
         crestline = np.abs(inside + 1) - scallop * smooth(-0.2, 0.55, ripple(x / 130, 0 * y, 401 + row) + 0.25)
         canvas.lay(picture, OUTLINE, shapes.cover(crestline - 1.2) * shapes.cover(inside - 8))
