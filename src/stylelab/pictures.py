@@ -9,7 +9,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 Size = tuple[int, int]
-Image.MAX_IMAGE_PIXELS = None  # a gigapixel scan is a fair content picture
+# A gigapixel scan is a fair content picture; a damaged header may claim any size and take all memory.
+Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses twice as many
 
 
 def load(path: str | Path, *, key: str) -> Image.Image:
@@ -59,7 +60,7 @@ def _apply_profile(picture: Image.Image, profile: bytes) -> Image.Image:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except ImageCms.PyCMSError:  # a profile for another colour space than the pixels', or a broken one: as if it had none
+    except (ImageCms.PyCMSError, OSError):  # for another colour space than the pixels', or broken: as if it had none
         return picture
 
 
