@@ -1,0 +1,279 @@
+"""Trains the embedded network to answer like VGG-19. See README.md for the commands that made the shipped file.
+
+    python -m training.distil --teacher ../shared/weights/vgg19_caffe_features_fp16.safetensors \
+        --photographs ../shared/photographs --paintings a.jpg b.jpg --output /tmp/embedded --minutes 60
+
+The output folder receives checkpoint.pt (from which the same command resumes), losses.csv and losses.png.
+"""
+
+import argparse
+import csv
+import math
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from stylelab import parameters
+from stylelab.embedded import LAYERS, PARAMETERS, EmbeddedEncoder
+from stylelab.vgg import CAFFE, Encoder, Parameters
+from training.data import Pictures, split_photographs, uniform
+from training.feedback import Easel
+from training.muon import Muon
+from training.start import AIMS, starting_parameters
+
+LEARNED = LAYERS[1:]  # relu1_1 is VGG-19's own
+WEIGHTS = {"relu2_1": 1.0, "relu2_2": 0.5, "relu3_1": 1.0, "relu4_1": 1.0, "relu4_2": 1.0, "relu5_1": 1.0}
+GRAM_WEIGHT = 3.0  # of the relative Gram error against the relative feature error
+MEANS = PARAMETERS.parent / "vgg19_caffe_mean_activations.json"
+AVERAGING = 0.998  # of the exported parameters over the last some 500 batches
+
+
+def robust(error: Tensor, power: Tensor) -> Tensor:
+    """Mean over pictures of error / power; beyond one it counts by its logarithm only.
+
+    A picture with next to no response would else have an endless error: its power counts as 5 % of the mean at least.
+    """
+    return (2 * torch.log1p(error / (power + 0.05 * power.mean()) / 2)).mean()
+
+
+def layer_errors(ours: Tensor, theirs: Tensor, mean: Tensor, canvases: int) -> dict[str, Tensor]:
+    """Relative errors of one layer's features and Gram matrices, in the normalised scale and in the Caffe scale.
+
+    ours, theirs: (N, C, H, W), normalised; mean: (C,), what they were divided by. The first `canvases` pictures strive
+    for the style of the next as many: there the error of the difference of Gram matrices counts too, which is all that
+    painting sees.
+    """
+    caffe = mean.square()
+    ours, theirs = (features.permute(0, 2, 3, 1).flatten(1, 2) for features in (ours, theirs))
+    difference, gram = Comparison.apply(ours, theirs)
+    wanted = torch.bmm(theirs.transpose(1, 2), theirs).float() / theirs.shape[1]
+    power = wanted.diagonal(dim1=1, dim2=2)
+    found = {"features": robust(difference.sum(1), power.sum(1)), "caffe_features": robust(difference @ caffe, power @ caffe)}
+    wrong = gram - wanted
+    found |= gram_errors("gram", wrong, wanted, caffe)
+    if canvases:
+        canvas, style = slice(canvases), slice(canvases, 2 * canvases)
+        found |= gram_errors("gap_gram", wrong[canvas] - wrong[style], wanted[style], caffe)
+    return found
+
+
+def gram_errors(name: str, wrong: Tensor, wanted: Tensor, caffe: Tensor) -> dict[str, Tensor]:
+    """||wrong||^2 / ||wanted||^2, (N, C, C) both, in the normalised and in the Caffe scale, whose squares caffe holds."""
+    squares = wrong.square(), wanted.square()
+    return {
+        name: robust(*(square.sum((1, 2)) for square in squares)),
+        f"caffe_{name}": robust(*((square @ caffe) @ caffe for square in squares)),
+    }
+
+
+class Comparison(torch.autograd.Function):
+    """Mean squared differences by channel (N, C) and Gram matrices of ours (N, C, C), with few passes over memory.
+
+    ours, theirs: (N, places, C), multiplied in their own type. What autograd would do takes half of a training step.
+    """
+
+    @staticmethod
+    def forward(context, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
+        difference = ours - theirs
+        context.save_for_backward(ours, difference)
+        gram = torch.bmm(ours.transpose(1, 2), ours).float() / ours.shape[1]
+        return torch.linalg.vector_norm(difference, dim=1, dtype=torch.float32).square() / ours.shape[1], gram
+
+    @staticmethod
+    def backward(context, by_difference: Tensor, by_gram: Tensor) -> tuple[Tensor, None]:
+        ours, difference = context.saved_tensors
+        by_gram = ((by_gram + by_gram.transpose(1, 2)) / ours.shape[1]).to(ours.dtype)
+        weights = (2 / ours.shape[1] * by_difference).to(ours.dtype)
+        return torch.baddbmm(difference * weights[:, None], ours, by_gram), None
+
+
+def errors(
+    student: EmbeddedEncoder, teacher: Encoder, means: dict[str, Tensor], images: Tensor, canvases: int = 0
+) -> dict[str, Tensor]:
+    """layer/kind -> relative error on a batch of images, the first `canvases` of them followed by their styles."""
+    with torch.no_grad():
+        truth = teacher(images)
+    with torch.autocast(images.device.type, torch.bfloat16):
+        answers = student(images.contiguous(memory_format=torch.channels_last))
+        found = {}
+        for layer in LEARNED:
+            for name, error in layer_errors(answers[layer], truth[layer], means[layer], canvases).items():
+                found[f"{layer}/{name}"] = error
+    return found
+
+
+def total(found: dict[str, Tensor]) -> Tensor:
+    """The loss: the errors of all layers, features and Gram matrices, weighted."""
+    return sum(
+        WEIGHTS[name.split("/")[0]] * (GRAM_WEIGHT if name.endswith("gram") else 1.0) * error
+        for name, error in found.items()
+    )
+
+
+class Average:
+    """The running average of the student's parameters, which is what gets exported."""
+
+    def __init__(self, student: nn.Module):
+        self.values = {name: value.detach().clone() for name, value in student.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, student: nn.Module, steps: int) -> None:
+        share = min(AVERAGING, steps / (steps + 20))
+        for name, value in student.named_parameters():
+            self.values[name].lerp_(value, 1 - share)
+
+
+def rate_at(progress: float, batches: int, peak: float) -> float:
+    """Cosine decay over the minutes given, after 100 batches of warming up."""
+    return peak * min(1.0, (batches + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def plain_names(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """From the module's names of its parameters to those of the file."""
+    return {name.removeprefix("convolutions.").replace("/", "."): value for name, value in values.items()}
+
+
+def save(path: Path, state: dict) -> None:
+    torch.save(state, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--teacher", type=Path, required=True, help="VGG-19's Caffe parameters, safetensors")
+    parser.add_argument("--photographs", type=Path, required=True, help="folder; every tenth is kept for validation")
+    parser.add_argument("--paintings", type=Path, nargs="*", default=[], help="pictures to train on besides")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="parameters to start from (.safetensors); VGG-19 thinned if not given")
+    parser.add_argument("--minutes", type=float, required=True, help="length of the schedule")
+    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--size", type=int, default=128, help="side of the training crops, in pixels")
+    parser.add_argument("--feedback", type=float, default=0.4, help="share of batches painted by the student itself")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args()
+
+
+def teacher_of(path: Path) -> tuple[Parameters, dict[str, Tensor]]:
+    """VGG-19 rescaled to mean activation one, as vgg19_normalised is, and the means that it was divided by."""
+    means = parameters.read_means(MEANS, pool="average")
+    return parameters.normalise(parameters.read(path, CAFFE), means), {
+        layer: parameters._without_dead(value) for layer, value in means.items()
+    }
+
+
+def encoder(of: Parameters, layers: tuple[str, ...]) -> Encoder:
+    return Encoder(of, layers=layers, pool="average", pool_factor=1.0, padding="zeros")
+
+
+class Run:
+    """One training run: the student, its optimizer and average, the pictures, and how far it has come."""
+
+    def __init__(self, options: argparse.Namespace):
+        self.options, self.device = options, torch.device(options.device)
+        training, validation = split_photographs(options.photographs)
+        self.pictures = Pictures(training, options.paintings, options.seed)
+        self.held_out = Pictures(validation, [], 1).still_batch(24, 160).to(self.device)
+        torch.manual_seed(options.seed)
+        normalised, self.means = teacher_of(options.teacher)
+        self.teacher = encoder(normalised, LEARNED).to(self.device, torch.bfloat16)
+        stored = torch.load(self.checkpoint, map_location=self.device) if self.checkpoint.exists() else None
+        first = stored["parameters"] if stored else self._first_parameters(normalised)
+        self.student = EmbeddedEncoder(LEARNED, first).to(self.device, memory_format=torch.channels_last)
+        self.student.requires_grad_(True)
+        self.untrained = {name: value for name, value in first.items() if name.startswith("conv1_1.")}
+        # The student's own tensors, frozen, so that the painter has what the student learns.
+        self.painter = EmbeddedEncoder(LAYERS, plain_names(dict(self.student.named_parameters())) | self.untrained)
+        self.optimizer = Muon(self.student.parameters(), lr=options.rate)
+        self.average = Average(self.student)
+        self.seconds, self.batches = 0.0, 0
+        if stored:
+            self._resume(stored)
+        self.easel = Easel(self.pictures, (options.batch + 1) // 2, options.size, self.device)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.options.output / "checkpoint.pt"
+
+    def _first_parameters(self, normalised: Parameters) -> dict[str, Tensor]:
+        """Those of the file given, or else VGG-19 thinned."""
+        if self.options.start:
+            return {name: value.float() for name, value in load_file(self.options.start).items()}
+        sample = self.pictures.batch(48, 112)
+        return starting_parameters(normalised, encoder(normalised, tuple(AIMS.values())), sample)
+
+    def _resume(self, stored: dict) -> None:
+        self.optimizer.load_state_dict(stored["optimizer"])
+        self.student.load_state_dict(stored["student"])
+        self.seconds, self.batches = stored["seconds"], stored["batches"]
+        self.pictures.generator.manual_seed(self.options.seed + self.batches)
+
+    def train(self) -> None:
+        last_report, log = time.time(), (self.options.output / "losses.csv").open("a", newline="")
+        while self.seconds < 60 * self.options.minutes:
+            started = time.time()
+            fed_back = uniform(self.pictures.generator) < self.options.feedback and self.batches > 50
+            loss = self._step(*self._painted()) if fed_back else self._step(self._pictures())
+            self.seconds, self.batches = self.seconds + time.time() - started, self.batches + 1
+            if not self.batches % 20:
+                csv.writer(log).writerow([self.batches, round(self.seconds), int(fed_back), f"{loss:.4f}"])
+            if time.time() - last_report > 180 or self.seconds > 60 * self.options.minutes:
+                self.report(log)
+                last_report = time.time()
+
+    def _pictures(self) -> Tensor:
+        return self.pictures.batch(self.options.batch, self.options.size).to(self.device)
+
+    def _painted(self) -> tuple[Tensor, int]:
+        """Canvases, then the styles that they strive for, and how many canvases."""
+        canvases, styles = self.easel.next(self.painter)
+        return torch.cat([canvases, styles]), len(canvases)
+
+    def _step(self, images: Tensor, canvases: int = 0) -> float:
+        rate = rate_at(self.seconds / 60 / self.options.minutes, self.batches, self.options.rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = total(errors(self.student, self.teacher, self.means, images, canvases))
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.student.parameters(), 2.0)
+        self.optimizer.step()
+        self.average.update(self.student, self.batches)
+        return loss.item()
+
+    @torch.no_grad()
+    def report(self, log) -> None:
+        """Checkpoint, and the averaged student's errors on photographs kept out and on its own paintings."""
+        averaged = EmbeddedEncoder(LEARNED, self.parameters()).to(self.device, memory_format=torch.channels_last)
+        state = {"parameters": self.parameters(), "student": self.student.state_dict()}
+        state |= {"optimizer": self.optimizer.state_dict(), "seconds": self.seconds, "batches": self.batches}
+        save(self.checkpoint, state)
+        for title, images in (("kept out", self.held_out), ("painted", self.easel.gallery())):
+            if images is None:
+                continue
+            parts = [errors(averaged, self.teacher, self.means, part) for part in images.split(8)]
+            mean = {name: sum(part[name].item() for part in parts) / len(parts) for name in parts[0]}
+            table = "  ".join(
+                f"{layer} {mean[layer + '/features']:.3f} {mean[layer + '/caffe_features']:.3f}"
+                f" | {mean[layer + '/gram']:.4f} {mean[layer + '/caffe_gram']:.4f}" for layer in LEARNED
+            )
+            print(f"{self.seconds / 60:6.1f} min {self.batches:6d} {title:9} {table}", flush=True)
+        log.flush()
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The averaged parameters by the names of the file, with relu1_1's, which are not trained."""
+        return plain_names(self.average.values) | self.untrained
+
+
+def main() -> None:
+    options = arguments()
+    options.output.mkdir(parents=True, exist_ok=True)
+    Run(options).train()
+
+
+if __name__ == "__main__":
+    main()

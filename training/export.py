@@ -1,0 +1,44 @@
+"""Writes a checkpoint as the file that the package ships: float16, with its record beside it.
+
+    python -m training.export --checkpoint /tmp/embedded/checkpoint.pt --output src/stylelab/data/embedded.safetensors \
+        --record record.json
+"""
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+ATTRIBUTION = (
+    "Distilled from VGG-19 (K. Simonyan and A. Zisserman, Very Deep Convolutional Networks for Large-Scale Image"
+    " Recognition, arXiv 1409.1556, 2014; parameters under CC BY 4.0). conv1_1 is VGG-19's own, its filters rescaled."
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--record", type=Path, help="JSON: how it was trained, to go into the record beside the file")
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    stored = torch.load(options.checkpoint, map_location="cpu")
+    halves = {name: value.half().contiguous() for name, value in sorted(stored["parameters"].items())}
+    save_file(halves, options.output)
+    record = json.loads(options.record.read_text()) if options.record else {}
+    contents = options.output.read_bytes()
+    record = {
+        "sha256": hashlib.sha256(contents).hexdigest(),
+        "bytes": len(contents),
+        "parameters": sum(value.numel() for value in halves.values()),
+        "attribution": ATTRIBUTION,
+        **record,
+    }
+    options.output.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
+    print(record["sha256"], record["bytes"], record["parameters"])
+
+
+if __name__ == "__main__":
+    main()
