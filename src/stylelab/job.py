@@ -113,27 +113,33 @@ def network_file(network: Vgg19) -> Path:
         ValueError: it is missing, damaged, of another source, or can't be fetched.
     """
     cache = Path(network.cache).expanduser()
+    fetched = Path(network.url).name
+    if network.path is None:
+        _check_source(network.source, f"network.url: {fetched}", parameter_files.hash_in_name(fetched) or "")
     file = parameter_files.at_hand(path=network.path, url=network.url, cache=cache)
     if file is None:
         return _fetched(network, cache)
     if not file.is_file():
         raise ValueError(
-            f"network.path: there is no file {file}: give the path of {Path(network.url).name} or another parameter "
+            f"network.path: there is no file {file}: give the path of {fetched} or another parameter "
             "file of VGG-19, or use network=embedded, which needs none"
         )
-    sha256 = parameter_files.verify(file, sha256=network.sha256 if network.path is not None else None)
-    _check_source(network.source, file, sha256)
+    is_original = network.path is not None or file.name == fetched  # an extract has another sha256
+    sha256 = parameter_files.verify(file, sha256=network.sha256 if is_original else None)
+    _check_source(network.source, f"network.path: {file}", sha256)
     return file
 
 
 def _fetched(network: Vgg19, cache: Path) -> Path:
     """Fetch the file, keep its convolutions, drop the rest."""
-    original = parameter_files.fetch(network.url, sha256=network.sha256, cache=cache)
     kept = parameter_files.features_file(network.url, cache)
-    from stylelab.parameters import extract  # imports torch, which only a fresh download needs here
+    with parameter_files.one_at_a_time(kept):
+        if not kept.is_file():  # else another process was quicker
+            original = parameter_files.fetch(network.url, sha256=network.sha256, cache=cache)
+            from stylelab.parameters import extract  # imports torch, which only a fresh download needs here
 
-    extract(original, kept)
-    original.unlink()
+            extract(original, kept)
+            original.unlink()
     return kept
 
 
@@ -143,12 +149,12 @@ KNOWN = {  # first digits of the sha256 of files whose training is known -> thei
 }
 
 
-def _check_source(source: str, file: Path, sha256: str) -> None:
-    """Refuse a known file under the wrong preprocessing."""
+def _check_source(source: str, file: str, sha256: str) -> None:
+    """Refuse a known file under the wrong preprocessing; `file` is the key that names it, and its name."""
     true_source = KNOWN.get(sha256[:8], source)
     if true_source != source:
         raise ValueError(
-            f"network.path: {file} holds {true_source}'s parameters, but network.source is {source}: "
+            f"{file} holds {true_source}'s parameters, but network.source is {source}: "
             f"use network=vgg19_{true_source}"
         )
 

@@ -4,8 +4,11 @@ import hashlib
 import os
 import re
 import shutil
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
@@ -16,10 +19,21 @@ CHUNK = 1 << 20  # bytes read at a time
 TIMEOUT = 30  # seconds without a byte before a download counts as cut
 
 
+SETTLED = 2.0  # seconds without a write after which a file's times tell whether it changed; some disks count in seconds
+_hashes: dict[tuple[str, int, int, int, int], str] = {}  # within this process: see `sha256_of`
+
+
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal."""
+    """The sha256 of a file's bytes, in hexadecimal; read once per process as long as its place, size and times stand."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        found = os.fstat(file.fileno())
+        identity = (os.path.abspath(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if identity not in _hashes:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if time.time() - found.st_mtime < SETTLED:  # a second write might leave the same times
+                return digest
+            _hashes[identity] = digest
+        return _hashes[identity]
 
 
 def features_file(url: str, cache: Path) -> Path:
@@ -57,6 +71,21 @@ def hash_in_name(name: str) -> str | None:
     return match.group(1) if match else None
 
 
+@contextmanager
+def one_at_a_time(file: Path) -> Iterator[None]:
+    """Keep other processes from making the same file of a cache; the cache is made where it is missing.
+
+    Raises:
+        ValueError: it can't be made.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"network.cache: can't make {file.parent} ({error.strerror}): choose another folder") from error
+    with FileLock(file.with_suffix(".lock")):
+        yield
+
+
 def fetch(url: str, *, sha256: str | None, cache: Path) -> Path:
     """Download a parameter file into the cache: once, whole and verified, or not at all.
 
@@ -72,11 +101,7 @@ def fetch(url: str, *, sha256: str | None, cache: Path) -> Path:
     cure = f"put the file at {target} by hand, or use network=embedded, which needs none"
     if sha256 is None and hash_in_name(target.name) is None:
         raise ValueError(f"network.sha256: {url} can't be verified: give its sha256")
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"network.cache: can't make {cache} ({error.strerror}): choose another folder") from error
-    with FileLock(target.with_suffix(".lock")):
+    with one_at_a_time(target):
         if target.is_file():
             verify(target, sha256=sha256)
             return target
