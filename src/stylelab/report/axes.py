@@ -1,0 +1,257 @@
+"""What a set of runs was swept over, found from what was tracked, and the grid that it spans."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from stylelab.layers import LAYERS
+from stylelab.report.labels import heading, labels, wordy
+from stylelab.report.runs import Run
+from stylelab.schema import suggestion
+
+ABSENT = "–"  # the value of a key that a run's configuration does not have
+SEED = "seed"
+EACH = "run"  # the axis of runs that differ in nothing: each is its own option
+# Keys that change where a run keeps or reads things, never what it paints.
+INCIDENTAL = (
+    "tracking", "reference", "outputs", "checkpoint_seconds", "experiment", "sweep", "retry", "force", "size",
+    "network.path", "network.url", "network.sha256", "network.cache", "network.means", "device", "threads",
+)  # fmt: skip
+MOST_FACETS = 6
+FULL_ENOUGH = 0.5  # part of a grid that must be there for two keys of a group to count as crossed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One swept key, or several that change together."""
+
+    key: str  # as given to --rows: a key, or a group
+    option: Mapping[str, Hashable]  # of each run, by run id
+    options: tuple[Hashable, ...]  # in order
+    labels: Mapping[Hashable, str]
+
+    @property
+    def heading(self) -> str:
+        """The key in words."""
+        return heading(self.key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Runs laid out by up to three axes; a cell without a run is a run that is missing."""
+
+    facets: Axis | None
+    rows: Axis | None
+    columns: Axis | None
+    cells: Mapping[tuple[Hashable, Hashable, Hashable], tuple[Run, ...]]  # several where more keys were swept
+
+    def cell(self, facet: Hashable, row: Hashable, column: Hashable) -> tuple[Run, ...]:
+        """The runs of one cell."""
+        return self.cells.get((facet, row, column), ())
+
+    @property
+    def missing(self) -> int:
+        """How many cells have no run."""
+        return sum(not self.cell(*place) for place in product(*(options_of(axis) for axis in self.axes)))
+
+    @property
+    def axes(self) -> tuple[Axis | None, Axis | None, Axis | None]:
+        """Facets, rows and columns."""
+        return self.facets, self.rows, self.columns
+
+
+def options_of(axis: Axis | None) -> tuple[Hashable, ...]:
+    """The options of an axis; one, None, where there is no axis."""
+    return axis.options if axis else (None,)
+
+
+def swept(runs: Sequence[Run]) -> list[Axis]:
+    """The axes that runs vary along: as their overrides say, else as their configurations differ; the seed last."""
+    found = _from_overrides(runs) or _from_configurations(runs)
+    return sorted(found, key=lambda axis: axis.key == SEED)
+
+
+def axis(runs: Sequence[Run], key: str) -> Axis:
+    """The axis of a key or a group that the user named.
+
+    Raises:
+        ValueError: no run's configuration has it.
+    """
+    leaves = [leaf for leaf in _leaves(runs) if leaf == key or leaf.startswith(f"{key}.")]
+    if leaves == [key]:
+        return _leaf_axis(runs, key)
+    if leaves:
+        differing = [leaf for leaf in leaves if leaf in differences(runs)]
+        return _group_axis(runs, key, differing)
+    if any(key in run.overrides for run in runs):
+        return _axis(key, {run.run_id: run.overrides.get(key, ABSENT) for run in runs})
+    raise ValueError(f"{key}: no run has such a key{suggestion(key, [*dict.fromkeys(_leaves(runs)), *_groups(runs)])}")
+
+
+def lay_out(
+    runs: Sequence[Run], found: Sequence[Axis], *, rows: str | None, columns: str | None, facets: str | None
+) -> Grid:
+    """The grid of some runs: the axes that the user named, the others filled up by `found` in its order."""
+    given = {name: axis(runs, key) for name, key in (("rows", rows), ("columns", columns), ("facets", facets)) if key}
+    keys = {chosen.key for chosen in given.values()}
+    left = [other for other in found if other.key not in keys and not _settled(other, given.values())]
+    if "columns" not in given and left and ("rows" in given or len(left) == 1):
+        given["columns"] = left.pop(0)
+    for name in ("rows", "columns"):
+        if name not in given and left:
+            given[name] = left.pop(0)
+    if "facets" not in given and left and len(left[0].options) <= MOST_FACETS:
+        given["facets"] = left.pop(0)
+    if not given:
+        given["columns"] = _axis(EACH, {run.run_id: run.run_id for run in runs}, {run.run_id: run.name for run in runs})
+    axes = [given.get(name) for name in ("facets", "rows", "columns")]
+    cells: dict[tuple, tuple[Run, ...]] = {}
+    for run in runs:
+        place = tuple(chosen.option[run.run_id] if chosen else None for chosen in axes)
+        cells[place] = (*cells.get(place, ()), run)
+    return Grid(facets=axes[0], rows=axes[1], columns=axes[2], cells=cells)
+
+
+def differences(runs: Sequence[Run]) -> dict[str, dict[Hashable, int]]:
+    """The keys in which runs differ, with how many runs have each value."""
+    found = {}
+    for key in _leaves(runs):
+        counts: dict[Hashable, int] = {}
+        for run in runs:
+            value = run.configuration.get(key, ABSENT)
+            counts[value] = counts.get(value, 0) + 1
+        if len(counts) > 1:
+            found[key] = counts
+    return found
+
+
+def common(runs: Sequence[Run]) -> dict[str, Any]:
+    """The keys in which all runs agree, with the value."""
+    differing = differences(runs)
+    return {key: value for key, value in runs[0].configuration.items() if key not in differing}
+
+
+def decisive(key: str) -> bool:
+    """Whether a key can change the picture."""
+    return not any(key == name or key.startswith(f"{name}.") for name in INCIDENTAL)
+
+
+def _from_overrides(runs: Sequence[Run]) -> list[Axis]:
+    """Axes out of Hydra's overrides; none where these don't tell every run from every other."""
+    keys = [key for key in dict.fromkeys(key for run in runs for key in run.overrides) if decisive(key)]
+    keys = [key for key in keys if len({run.overrides.get(key) for run in runs}) > 1]
+    if not all(key in run.overrides for key in keys for run in runs):
+        return []
+    if len({_configuration(run) for run in runs}) > len({tuple(run.overrides[key] for key in keys) for run in runs}):
+        return []
+    axes = [_override_axis(runs, key) for key in keys]
+    return _merged(runs, axes)
+
+
+def _override_axis(runs: Sequence[Run], key: str) -> Axis:
+    """The axis of an override: the one configuration key that it changes, else the override itself."""
+    leaves = _leaves(runs)
+    if key in leaves:
+        return _leaf_axis(runs, key)
+    written = {run.run_id: run.overrides[key] for run in runs}
+    within = [leaf for leaf in differences(runs) if leaf.startswith(f"{key}.") and decisive(leaf)]
+    followed = [leaf for leaf in within if _determines(written, _values(runs, leaf))]
+    if len(followed) == 1 and _determines(_values(runs, followed[0]), written):
+        return _leaf_axis(runs, followed[0])
+    return _axis(key, written)
+
+
+def _from_configurations(runs: Sequence[Run]) -> list[Axis]:
+    """Axes out of how the configurations differ: keys that change together are one axis."""
+    keys = [key for key in differences(runs) if decisive(key)]
+    for group in dict.fromkeys(key.partition(".")[0] for key in keys):
+        own = [key for key in keys if key.startswith(f"{group}.")]
+        if len(own) > 1 and not _crossed(runs, own):
+            keys = [key for key in keys if key not in own] + [group]
+    ordered = sorted(keys, key=lambda key: _first_change(_values_of(runs, key)))
+    return _merged(runs, [axis(runs, key) for key in reversed(ordered)])
+
+
+def _crossed(runs: Sequence[Run], keys: Sequence[str]) -> bool:
+    """Whether the keys of a group vary freely of each other: most of their combinations were painted."""
+    columns = [_values(runs, key) for key in keys]
+    combinations = len({tuple(column[run.run_id] for column in columns) for run in runs})
+    possible = 1
+    for column in columns:
+        possible *= len(set(column.values()))
+    free = not any(_determines(a, b) for a in columns for b in columns if a is not b)
+    return free and combinations > FULL_ENOUGH * possible
+
+
+def _first_change(values: Sequence[Hashable]) -> int:
+    """How many runs pass until a key changes first: the more, the slower it varies."""
+    return next((n for n, value in enumerate(values) if value != values[0]), len(values))
+
+
+def _merged(runs: Sequence[Run], axes: Sequence[Axis]) -> list[Axis]:
+    """The axes that say something of their own: one that others determine goes."""
+    kept: list[Axis] = []
+    for candidate in axes:
+        if not any(_determines(other.option, candidate.option) for other in kept):
+            kept = [other for other in kept if not _determines(candidate.option, other.option)] + [candidate]
+    return kept
+
+
+def _settled(other: Axis, given: Sequence[Axis]) -> bool:
+    """Whether the given axes leave nothing to say for another one."""
+    return any(_determines(chosen.option, other.option) for chosen in given)
+
+
+def _determines(first: Mapping[str, Hashable], second: Mapping[str, Hashable]) -> bool:
+    """Whether each option of the first goes with one option of the second."""
+    return len(set(first.values())) == len({(first[run_id], second[run_id]) for run_id in first})
+
+
+def _leaf_axis(runs: Sequence[Run], key: str) -> Axis:
+    return _axis(key, _values(runs, key))
+
+
+def _group_axis(runs: Sequence[Run], group: str, leaves: Sequence[str]) -> Axis:
+    """A group's axis: by the names of its options where they tell the runs apart, else by its differing keys."""
+    values = {run.run_id: tuple(run.configuration.get(leaf, ABSENT) for leaf in leaves) for run in runs}
+    for named in ({run.run_id: run.overrides.get(group) for run in runs},
+                  {run.run_id: run.options.get(group) for run in runs}):  # fmt: skip
+        if None not in named.values() and _determines(named, values) and _determines(values, named):
+            return _axis(group, named)
+    if len(leaves) == 1:
+        return _leaf_axis(runs, leaves[0])
+    words = {
+        run.run_id: wordy({leaf: run.configuration[leaf] for leaf in leaves if leaf in run.configuration})
+        for run in runs
+    }
+    return _axis(group, words)
+
+
+def _axis(key: str, option: Mapping[str, Hashable], named: Mapping[Hashable, str] | None = None) -> Axis:
+    options = tuple(dict.fromkeys(option.values()))
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in options):
+        options = tuple(sorted(options))
+    elif all(isinstance(value, tuple) and set(value) <= set(LAYERS) for value in options):
+        options = tuple(sorted(options, key=lambda names: (len(names), [LAYERS.index(name) for name in names])))
+    return Axis(key=key, option=option, options=options, labels=named or labels(options))
+
+
+def _values(runs: Sequence[Run], key: str) -> dict[str, Hashable]:
+    return {run.run_id: run.configuration.get(key, ABSENT) for run in runs}
+
+
+def _values_of(runs: Sequence[Run], key: str) -> list[Hashable]:
+    return list(axis(runs, key).option.values())
+
+
+def _leaves(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(key for run in runs for key in run.configuration))
+
+
+def _groups(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(key.partition(".")[0] for key in _leaves(runs) if "." in key))
+
+
+def _configuration(run: Run) -> tuple:
+    return tuple(sorted((key, repr(value)) for key, value in run.configuration.items() if decisive(key)))

@@ -1,0 +1,321 @@
+"""The HTML page: everything in one file, no address outside it."""
+
+import base64
+import gzip
+import io
+import json
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+from plotly.offline import get_plotlyjs
+
+from stylelab.report import charts, sheet, tables
+from stylelab.report.axes import ABSENT, EACH, SEED, Axis, Grid, common, differences
+from stylelab.report.conclusions import Conclusion, conclude, refusal, rulers
+from stylelab.report.labels import heading, label, measured
+from stylelab.report.runs import Run, Selection
+
+RULER_NAMES = {
+    "reference": "VGG-19 with Caffe’s parameters and average pooling, whatever network the run itself used",
+    "embedded_reference": "the embedded network, for want of VGG-19’s parameters: a sketch, never mixed with them",
+}
+TOLD = {"network": "network.source", "start": "canvas.start", "optimizer": "optimizer.kind", "steps": "optimizer.steps",
+        "long side": "images.long_side"}  # fmt: skip # keys of the sentence under the title, with their words
+# At most so many runs: so many pixels on a picture's longer side.
+PIXELS = ((8, 1024), (24, 768), (60, 512), (130, 400))
+FEWEST_PIXELS = 320
+INPUT_PIXELS = 768
+WEBP_QUALITY = 82
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """All that a page shows."""
+
+    selection: Selection
+    grid: Grid
+    axes: tuple[Axis, ...]  # of the grid, then what else was swept
+    pictures: Mapping[str, Image.Image]  # by run id
+    inputs: Mapping[str, sheet.Inputs]  # by run id
+    curves: Mapping[str, Mapping[str, charts.Curve]]  # by run id and metric
+    metric: str | None  # the one to judge by; None: the reference metrics
+    written: str
+
+
+def render(material: Material) -> str:
+    """The page's text."""
+    runs, grid = material.selection.runs, material.grid
+    shown = tables.columns(runs, material.metric)
+    titles = {run.run_id: title(run, material.axes) for run in runs}
+    table_axes = [axis for axis in material.axes if axis.key != EACH]
+    return environment().get_template("page.html.jinja").render(
+        title=material.selection.title,
+        summary=counted(runs, grid.missing),
+        facts=facts(material),
+        conclusions=[spoken(found) for found in conclude(runs, table_axes, metric=material.metric)],
+        raw_losses=refusal("loss/total", runs),
+        sheet_inputs=_sheet_inputs(material),
+        facets=_facets(material, titles),
+        facet_heading=grid.facets.heading if grid.facets else None,
+        rows_heading=grid.rows.heading if grid.rows else None,
+        columns_heading=grid.columns.heading if grid.columns else None,
+        rulers=[(ruler, RULER_NAMES[ruler]) for ruler in rulers(runs)],
+        axes=table_axes,
+        rows=[_row(run, table_axes, shown) for run in runs],
+        missing=[[label_of(axis, found) for axis in table_axes] for found in tables.missing(grid)],
+        metrics=[(name, tables.UNITS.get(name, name)) for name in shown],
+        seeds=tables.over_seeds(runs, [axis for axis in table_axes if axis.key != SEED], shown),
+        differed=tables.differed(runs),
+        common=[(key, label(value)) for key, value in sorted(common(runs).items())],
+        measured=measured,
+        data=embedded_json(_data(material, titles)),
+        charts=embedded_json(_charts(material, titles)),
+        plotly=compressed_plotly(),
+    )  # fmt: skip
+
+
+def environment() -> Environment:
+    """The templates, with text escaped and every name required."""
+    return Environment(
+        loader=PackageLoader("stylelab.report", "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+
+
+@cache
+def compressed_plotly() -> Markup:
+    """Plotly's bundle as gzip in base64, a third of its size, which the page unpacks when a chart comes into view."""
+    return Markup(base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode())
+
+
+def embedded_json(values: Any) -> Markup:
+    """JSON that can stand inside a script element."""
+    text = json.dumps(values, separators=(",", ":"), allow_nan=False, default=str)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def data_uri(picture: Image.Image, longest: int) -> str:
+    """The picture as WebP in a data URI, no side longer than `longest` pixels."""
+    copy = picture.copy()
+    copy.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    copy.save(file, "WEBP", quality=WEBP_QUALITY, method=4)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def pixels(count: int) -> int:
+    """How large pictures are embedded for so many runs: a page of a hundred opens as quickly as one of ten."""
+    return next((longest for most, longest in PIXELS if count <= most), FEWEST_PIXELS)
+
+
+def counted(runs: Sequence[Run], missing: int) -> str:
+    """`20 runs: 17 finished, 2 failed, 1 missing`."""
+    endings = Counter(run.status for run in runs)
+    words = [f"{count} {status.lower()}" for status, count in endings.items()]
+    words += [f"{missing} missing"] if missing else []
+    total = len(runs) + missing
+    return f"{total} run{'' if total == 1 else 's'}: {', '.join(words)}"
+
+
+def title(run: Run, axes: Sequence[Axis]) -> str:
+    """A run by its options along the axes."""
+    return " · ".join(f"{axis.heading} {axis.labels[axis.option[run.run_id]]}" for axis in axes) or run.name
+
+
+def label_of(axis: Axis, options: Mapping[str, Hashable]) -> str:
+    """The label of an axis's option in a mapping by keys; a dash where it has none."""
+    return axis.labels[options[axis.key]] if axis.key in options else ABSENT
+
+
+def pictures_of(run: Run) -> tuple:
+    """What decides the pictures that a run was given."""
+    return tuple((key, value) for key, value in sorted(run.configuration.items()) if key.startswith("images."))
+
+
+def spoken(found: Conclusion) -> Mapping[str, Any]:
+    """A conclusion as the page says it."""
+    return {
+        "heading": found.axis.heading,
+        "key": found.axis.key,
+        "ruler": found.ruler,
+        "sentences": found.sentences,
+        "metrics": [comparison.metric for comparison in found.comparisons],
+        "options": [
+            {
+                "label": found.axis.labels[option],
+                "front": len(found.comparisons) > 1 and option in found.front,
+                "values": [
+                    {
+                        "mean": measured(comparison.means.get(option)),
+                        "best": option == comparison.best,
+                        "runs": comparison.counts.get(option, 0),
+                    }
+                    for comparison in found.comparisons
+                ],
+            }
+            for option in found.axis.options
+            if found.comparisons
+        ],
+    }
+
+
+def facts(material: Material) -> list[str]:
+    """What a reader should know before reading on."""
+    runs, found = material.selection.runs, []
+    if material.selection.superseded:
+        count = material.selection.superseded
+        found.append(
+            f"{count} earlier attempt{'' if count == 1 else 's'} left out: a later run of the same key replaces each."
+        )
+    if len(rulers(runs)) > 1:
+        found.append(
+            "Some runs were judged by reference, others by embedded_reference: two rulers, kept apart throughout."
+        )
+    unjudged = sum(run.finished and not rulers([run]) for run in runs)
+    if unjudged:
+        found.append(f"{unjudged} finished run{'' if unjudged == 1 else 's'} without reference metrics: not judged.")
+    commits = {run.tags["stylelab.commit"] for run in runs if "stylelab.commit" in run.tags}
+    if len(commits) > 1:
+        found.append(
+            f"The runs come from {len(commits)} commits: {', '.join(sorted(commit[:10] for commit in commits))}."
+        )
+    dirty = sum(run.tags.get("stylelab.dirty") == "true" for run in runs)
+    if dirty:
+        found.append(f"{dirty} run{'' if dirty == 1 else 's'} painted with changes that were not committed.")
+    return [*found, *material.selection.notes]
+
+
+def _facets(material: Material, titles: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    grid, longest = material.grid, pixels(len(material.selection.runs))
+    found = []
+    for facet in grid.facets.options if grid.facets else (None,):
+        lines = sheet.lines(grid, facet)
+        found.append(
+            {
+                "label": grid.facets.labels[facet] if grid.facets else None,
+                "flows": grid.rows is None,
+                "lines": [
+                    {
+                        "label": line.label,
+                        "heads": _heads(material, grid.rows, line.row),
+                        "cells": [
+                            {
+                                "label": cell.label,
+                                "heads": _heads(material, grid.columns, cell.column),
+                                "runs": [_thumbnail(material, run, titles[run.run_id], longest) for run in cell.runs],
+                            }
+                            for cell in line.cells
+                        ],
+                    }
+                    for line in lines
+                ],
+            }
+        )
+    return found
+
+
+def _thumbnail(material: Material, run: Run, words: str, longest: int) -> Mapping[str, Any]:
+    picture = material.pictures.get(run.run_id)
+    state = "" if run.finished else f", {run.status.lower()}"
+    return {
+        "id": run.run_id,
+        "src": data_uri(picture, longest) if picture else None,
+        "size": picture.size if picture else None,
+        "alt": f"{'Pastiche' if run.finished else 'Last canvas'}: {words}{state}",
+        "status": run.status,
+        "reason": run.reason,
+        "caption": sheet.caption(run),
+        "title": words,
+    }
+
+
+def _heads(material: Material, axis: Axis | None, option: Hashable) -> list[Mapping[str, str]]:
+    """Small input pictures beside an option that stands for one."""
+    if axis is None or axis.key not in ("images", "images.content", "images.style"):
+        return []
+    run_id = next(run_id for run_id, own in axis.option.items() if own == option)
+    run = next(run for run in material.selection.runs if run.run_id == run_id)
+    parts = ("content", "style") if axis.key == "images" else (axis.key.removeprefix("images."),)
+    return [
+        {"src": data_uri(picture, 160), "alt": name}
+        for name, picture in _named_inputs(run, material.inputs[run_id])
+        if name.partition(":")[0] in parts
+    ]
+
+
+def _named_inputs(run: Run, inputs: sheet.Inputs) -> list[tuple[str, Image.Image]]:
+    styles = zip(run.configuration.get("images.style", ()), inputs.styles, strict=False)
+    content = [(f"content: {label(run.configuration.get('images.content'))}", inputs.content)] if inputs.content else []
+    return content + [(f"style: {label(name)}", style) for name, style in styles]
+
+
+def _input_sets(material: Material) -> tuple[list[list[tuple[str, Image.Image]]], dict[str, int]]:
+    """The sets of input pictures, each once, and the number of each run's set."""
+    sets: dict[tuple, list] = {}
+    for run in material.selection.runs:
+        sets.setdefault(pictures_of(run), _named_inputs(run, material.inputs[run.run_id]))
+    order = list(sets)
+    return list(sets.values()), {run.run_id: order.index(pictures_of(run)) for run in material.selection.runs}
+
+
+def _sheet_inputs(material: Material) -> list[Mapping[str, Any]]:
+    """The input pictures beside the sheet: those that no axis shows."""
+    sets, _ = _input_sets(material)
+    found: dict[str, tuple[int, int]] = {}
+    for number, named in enumerate(sets):
+        for index, (name, _) in enumerate(named):
+            if not sheet.input_axis(material.grid, name.partition(":")[0]):
+                found.setdefault(name, (number, index))
+    return [{"name": name, "set": place[0], "index": place[1]} for name, place in list(found.items())[:6]]
+
+
+def _row(run: Run, axes: Sequence[Axis], shown: Sequence[str]) -> Mapping[str, Any]:
+    return {
+        "id": run.run_id,
+        "name": run.name,
+        "status": run.status,
+        "options": [
+            (axis.labels[axis.option[run.run_id]], axis.options.index(axis.option[run.run_id])) for axis in axes
+        ],
+        "values": [run.metrics.get(name) for name in shown],
+    }
+
+
+def _data(material: Material, titles: Mapping[str, str]) -> Mapping[str, Any]:
+    """What the page's script shows of a run on a click."""
+    runs = material.selection.runs
+    differing = list(differences(runs))
+    sets, number_of = _input_sets(material)
+    return {
+        "inputs": [
+            [{"name": name, "src": data_uri(picture, INPUT_PIXELS)} for name, picture in named] for named in sets
+        ],
+        "common": [[key, label(value)] for key, value in sorted(common(runs).items())],
+        "runs": [
+            {
+                "id": run.run_id,
+                "title": titles[run.run_id],
+                "name": run.name,
+                "status": run.status,
+                "reason": run.reason,
+                "inputs": number_of[run.run_id],
+                "settings": [
+                    [heading(key), label(run.configuration[key])] for key in differing if key in run.configuration
+                ],
+                "metrics": [[name, measured(value)] for name, value in sorted(run.metrics.items())],
+            }
+            for run in runs
+        ],
+    }
+
+
+def _charts(material: Material, titles: Mapping[str, str]) -> Mapping[str, Any]:
+    runs = material.selection.runs
+    found = {ruler: charts.trade_off(runs, material.grid, titles, ruler=ruler) for ruler in rulers(runs)}
+    return found | {"losses": charts.loss_curves(runs, material.curves, material.grid, titles)}
