@@ -83,7 +83,7 @@ def face(head, half):
     body = shapes.union(body, solids.ellipsoid(head, (0.0, -0.84, 0.40), (0.20, 0.13, 0.17)), 0.28)
     body = shapes.union(body, solids.ellipsoid(half, (0.345, -0.52, 0.08), (0.17, 0.22, 0.26)), 0.26)
     body = shapes.union(body, solids.ellipsoid(half, (0.340, -0.17, 0.43), (0.20, 0.17, 0.17)), 0.28)
-    body = shapes.union(body, solids.limb(half, (0.10, 0.215, 0.625), (0.42, 0.235, 0.470), 0.055, 0.050), 0.20)
+    body = shapes.union(body, solids.limb(half, (0.0, 0.205, 0.640), (0.42, 0.235, 0.470), 0.042, 0.052), 0.20)
     body = shapes.union(body, solids.ellipsoid(head, (0.0, -0.55, 0.44), (0.27, 0.20, 0.21)), 0.18)
     return carve(body, solids.ellipsoid(half, (0.275, 0.050, 0.770), (0.195, 0.105, 0.145)), 0.15)
 
@@ -95,7 +95,7 @@ def features(body, head, half):
     upper, lower = lips(half)
     body = shapes.union(shapes.union(body, lower, 0.06), upper, 0.05)
     body = carve(body, solids.ellipsoid(head, (0.0, -0.42, 0.770), (0.026, 0.055, 0.030)), 0.05)
-    shell = solids.ellipsoid(half, (0.67, -0.05, -0.06), (0.075, 0.21, 0.13))
+    shell = solids.ellipsoid(half, (0.635, -0.06, -0.06), (0.075, 0.21, 0.13))
     return shapes.union(
         body, carve(shell, solids.ellipsoid(half, (0.75, -0.02, -0.02), (0.05, 0.12, 0.07)), 0.06), 0.06
     )
@@ -104,14 +104,13 @@ def features(body, head, half):
 def skin(place):
     """Distance to face, ears, neck and breast."""
     head = to_head(place)
-    half = mirrored(head)
     neck = solids.limb(place, (0.03, -0.60, -0.26), (0.06, -1.35, -0.32), 0.335, 0.375)
     breast = solids.ellipsoid(place, (0.06, -2.10, -0.26), (0.98, 0.57, 0.47))
     bust = shapes.union(neck, breast, 0.38)
     bound = solids.ellipsoid(head, (0.0, 0.05, 0.0), (0.90, 1.20, 1.10))
-    inner = solids.within(bound, 0.12, lambda near: features(face(near, mirrored(near)), near, mirrored(near)), head)
-    cords = solids.limb((np.abs(half[0]), half[1], half[2]), (0.46, -0.45, -0.20), (0.12, -1.42, 0.02), 0.10, 0.06)
-    return shapes.union(inner, shapes.union(bust, cords, 0.16), 0.14)
+    # The margin exceeds the joint's roundness, so that the joint never meets the rougher bound.
+    inner = solids.within(bound, 0.20, lambda near: features(face(near, mirrored(near)), near, mirrored(near)), head)
+    return shapes.union(inner, bust, 0.16)
 
 
 def eyes(place):

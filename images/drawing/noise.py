@@ -26,21 +26,30 @@ _GRADIENTS = np.array(
         (_LONG, -_SHORT),
     ]
 )
+_SLOPE_X, _SLOPE_Y = (np.ascontiguousarray(_GRADIENTS[:, axis], dtype=np.float64) for axis in (0, 1))
+# Odd numbers near 2^32 divided by the golden ratio, and one with as irregular bits.
+_COLUMN, _ROW = np.uint32(0x9E3779B1), np.uint32(0x85EBCA77)
 
 
-def _hashed(column, row, seed: int):
-    """32 well-mixed bits for every cell (column, row) of whole numbers."""
-    column = np.atleast_1d(column).astype(np.int64).astype(np.uint32)
-    row = np.atleast_1d(row).astype(np.int64).astype(np.uint32)
-    bits = column * np.uint32(0x9E3779B1) ^ row * np.uint32(0x85EBCA77) ^ np.uint32(seed * 0xC2B2AE3D & 0xFFFFFFFF)
+def _whole(values):
+    """Whole numbers modulo 2^32, for the hash."""
+    return np.atleast_1d(values).astype(np.int64).astype(np.uint32)
+
+
+def _mixed(bits, seed: int):
+    """32 well-mixed bits from those of each cell's column and row."""
+    bits = bits ^ np.uint32(seed * 0xC2B2AE3D & 0xFFFFFFFF)
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-        bits = (bits ^ bits >> np.uint32(shift)) * np.uint32(factor)
-    return bits ^ bits >> np.uint32(16)
+        bits ^= bits >> np.uint32(shift)
+        bits *= np.uint32(factor)
+    bits ^= bits >> np.uint32(16)
+    return bits
 
 
 def scatter(column, row, seed: int):
     """An even number in [0, 1) for every cell (column, row); what is not whole is cut down to whole."""
-    return _hashed(np.floor(column), np.floor(row), seed) / 4294967296.0
+    bits = _whole(np.floor(column)) * _COLUMN ^ _whole(np.floor(row)) * _ROW
+    return _mixed(bits, seed) / 4294967296.0
 
 
 def ripple(x, y, seed: int):
@@ -48,11 +57,12 @@ def ripple(x, y, seed: int):
     x, y = np.broadcast_arrays(x, y)
     left, top = np.floor(x), np.floor(y)
     across, down = x - left, y - top
+    column, row = _whole(left) * _COLUMN, _whole(top) * _ROW
     corners = []
-    for step_down in (0, 1):
-        for step_across in (0, 1):
-            slope = _GRADIENTS[_hashed(left + step_across, top + step_down, seed) >> np.uint32(28)]
-            corners.append(slope[..., 0] * (across - step_across) + slope[..., 1] * (down - step_down))
+    for step_down, row_bits in ((0, row), (1, row + _ROW)):
+        for step_across, column_bits in ((0, column), (1, column + _COLUMN)):
+            slope = _mixed(column_bits ^ row_bits, seed) >> np.uint32(28)
+            corners.append(_SLOPE_X[slope] * (across - step_across) + _SLOPE_Y[slope] * (down - step_down))
     ease_x = across * across * across * (across * (across * 6 - 15) + 10)
     ease_y = down * down * down * (down * (down * 6 - 15) + 10)
     upper = corners[0] + (corners[1] - corners[0]) * ease_x

@@ -52,7 +52,10 @@ def skin_colour(place):
     lash = smooth(0.026, 0.006, np.abs(line - 0.006)) * smooth(1.12, 0.95, np.abs(across)) * (z > 0.4)
     crease = smooth(0.022, 0.0, np.abs(line - 0.046)) * smooth(1.05, 0.6, np.abs(across)) * (z > 0.4)
     colour = mix(colour, np.array((0.045, 0.028, 0.022)), (0.92 * lash)[..., None]) * (1 - 0.30 * crease)[..., None]
-    roots = smooth(-0.012, 0.040, figure.hairline(head) + 0.016 * figure.hair_tone(head, 1.0)) * smooth(-0.5, -0.1, y)
+    low = smooth(0.020, 0.004, np.abs(y - figure.EYE[1] - figure.lid_lines(across)[1] + 0.007))
+    low = low * smooth(1.12, 0.9, np.abs(across)) * (z > 0.4)
+    colour = mix(colour, np.array((0.20, 0.10, 0.075)), (0.62 * low)[..., None])
+    roots = smooth(-0.012, 0.040, figure.hairline(head) + 0.016 * figure.hair_tone(head, 1.0)) * smooth(-0.10, 0.14, y)
     return mix(colour, np.array(HAIR) * 1.3, (0.85 * roots)[..., None])
 
 
@@ -72,7 +75,7 @@ def eye_colour(place):
     colour = mix(colour, np.array((0.008, 0.007, 0.006)), smooth(0.24, 0.18, far)[..., None])
     upper = figure.lid_lines(side * x / figure.EYE_HALF_WIDTH)[0]
     colour = colour * (0.30 + 0.70 * smooth(0.002, 0.050, upper - y))[..., None]
-    return mix(colour, np.array((1.3, 1.3, 1.3)), smooth(0.024, 0.010, length(x - 0.004, y - 0.026))[..., None])
+    return mix(colour, np.array((1.3, 1.3, 1.3)), smooth(0.019, 0.008, length(x - 0.004, y - 0.026))[..., None])
 
 
 def colours_of(place, detail):

@@ -85,6 +85,9 @@ def march(body, start, ray, *, steps: int, far: float, close: float = 0.002):
         going = going[(gap >= close) & (total[going] < far)]
         if not going.size:
             break
+    # A ray that still creeps along a body's edge has as good as met it.
+    place = add([way[going] for way in flat_start], [way[going] for way in flat_ray], total[going])
+    met[going] = (body(place) < 12 * close) & (total[going] < far)
     return total.reshape(gone.shape), met.reshape(gone.shape)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from . import brush, canvas
 from .arithmetic import blend_colours, clip, cosine, decay, direction, length, mix, sine, smooth
-from .noise import Dice, clouds, scatter
+from .noise import Dice, clouds
 
 WIDTH, HEIGHT = 720, 576
 # x, y, radius and turning sense of each eddy of the sky.
@@ -37,6 +37,14 @@ HOUSES = (
 )
 # foot, top and half-width of each poplar
 POPLARS = ((612, 108, 44), (680, 196, 42), (560, 318, 24))
+# spacing, half-width, length (pixels); the least detail for which a brush is taken up; the share of strokes elsewhere
+BRUSHES = (
+    (17, 9.5, 84, 0.0, 1.0),
+    (10.5, 5.2, 50, 0.0, 1.0),
+    (7.5, 3.0, 30, 0.25, 0.30),
+    (4.6, 1.7, 14, 0.55, 0.22),
+    (3.0, 1.2, 6.5, 0.85, 0.0),
+)
 SKY = (
     (0.0, (0.05, 0.08, 0.24)),
     (0.3, (0.09, 0.17, 0.45)),
@@ -136,11 +144,8 @@ def moon(colour, x, y):
     """Lays the crescent over the sky."""
     disc_x, disc_y, radius = LIGHTS[0]
     lit = length(x - disc_x, y - disc_y) - radius
-    dark = length(x - disc_x - 17, y - disc_y + 7) - radius * 0.80
-    crescent = smooth(1, -1, np.maximum(lit, -dark))
-    shaded = smooth(1, -1, np.maximum(lit, dark))
-    colour = mix(colour, np.array((0.38, 0.56, 0.66)), (0.9 * shaded)[..., None])
-    return mix(colour, np.array((1.0, 0.95, 0.62)), crescent[..., None])
+    dark = length(x - disc_x - 19, y - disc_y + 8) - radius * 0.86
+    return mix(colour, np.array((0.96, 0.62, 0.12)), smooth(1, -1, np.maximum(lit, -dark))[..., None])
 
 
 def village(colour, x, y):
@@ -178,37 +183,26 @@ def scene(x, y):
     return mix(colour, bark, smooth(1.04, 0.96, np.abs(aside))[..., None])
 
 
+def detail(x, y):
+    """Where the finest brushes are wanted: 1 on the houses, the church and the moon, 0 in the open."""
+    houses = smooth(48, 14, np.abs(y - 486))
+    church = smooth(34, 22, np.abs(x - 276)) * smooth(334, 346, y) * smooth(520, 505, y)
+    moon_x, moon_y, radius = LIGHTS[0]
+    return np.maximum(np.maximum(houses, church), smooth(1.5, 1.05, length(x - moon_x, y - moon_y) / radius))
+
+
 def draw():
     """The picture, (576, 720, 3) bytes."""
     x, y = canvas.centres(WIDTH, HEIGHT)
-    wanted, runs = scene(x, y), [run.tolist() for run in flow(x, y)]
+    wanted, runs, fine = scene(x, y), [run.tolist() for run in flow(x, y)], detail(x, y)
     picture, relief, dice = wanted * 0.6, np.zeros((HEIGHT, WIDTH)), Dice(4)
-    detail = smooth(10, 52, np.abs(y - 484)) * smooth(
-        1.0, 1.6, length(x - LIGHTS[0][0], y - LIGHTS[0][1]) / LIGHTS[0][2]
-    )
-    detail = detail * smooth(24, 34, np.abs(x - 276) + 40 * (y < 350))
-    # spacing, half-width, length (pixels), and where a size is left out (share of detail below which it paints)
-    for spacing, half_width, reach, busy in (
-        (17, 9.5, 84, 2.0),
-        (10.5, 5.2, 50, 2.0),
-        (7.5, 3.0, 30, 0.75),
-        (4.6, 1.7, 14, 0.30),
-    ):
+    for spacing, half_width, reach, least, elsewhere in BRUSHES:
         for centre_x, centre_y in brush.scattered(WIDTH, HEIGHT, spacing, dice):
             column, row = int(clip(centre_x, 0, WIDTH - 1)), int(clip(centre_y, 0, HEIGHT - 1))
-            if detail[row, column] > busy + (0.4 * scatter(column, row, 5)[0] if busy < 1 else 0) and not dice.chance(
-                0.22
-            ):
+            if fine[row, column] < least and not dice.chance(elsewhere):
                 continue
-            pieces = 4 if reach < 20 else 8
-            points = brush.follow(runs, centre_x, centre_y, reach * dice.between(0.7, 1.25), pieces)
+            points = brush.follow(runs, centre_x, centre_y, reach * dice.between(0.7, 1.25), 4 if reach < 20 else 8)
             tint = np.array([dice.between(-0.05, 0.05) for _ in range(3)]) + dice.between(-0.07, 0.07)
-            brush.stroke(
-                picture,
-                relief,
-                points,
-                half_width * dice.between(0.75, 1.2),
-                clip(wanted[row, column] + tint),
-                dice.whole(1 << 30),
-            )
+            colour, wide = clip(wanted[row, column] + tint), half_width * dice.between(0.75, 1.2)
+            brush.stroke(picture, relief, points, wide, colour, dice.whole(1 << 30))
     return canvas.to_bytes(brush.light_relief(picture, relief, 1.5))
