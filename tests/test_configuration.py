@@ -10,7 +10,7 @@ from stylelab.configuration import CONF, plain
 from stylelab.layers import CONVOLUTIONS, EMBEDDED_LAYERS
 from stylelab.spec import Spec
 
-GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "experiment")
+GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in ("experiment", "size"))
 OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 NEEDED_BESIDE = {  # what an option asks of other groups
     ("layers", "style_to_relu1_1"): [],

@@ -52,6 +52,8 @@ class Lbfgs:
 
     CURVATURE = 1e-10  # least cosine between step and gradient change for a pair to be remembered
 
+    GROWTH = 4.0  # of the first steps, while the curvature along them is negative
+
     def __init__(self, *, history: int, learning_rate: float) -> None:
         self.history, self.learning_rate = history, learning_rate
         self.pairs: Tensor | None = None  # (2 * history, n): steps, then gradient changes; k and history + k are a pair
@@ -59,6 +61,7 @@ class Lbfgs:
         self.count = 0  # pairs ever stored; the next goes to slot count % history
         self.gradient: Tensor | None = None
         self.moved: Tensor | None = None
+        self.refusals = 0  # pairs refused before the first was remembered
         self.unit: float | None = None  # of the first gradient; all are remembered in it
 
     def step(self, canvas: Tensor, gradient: Tensor) -> Tensor:
@@ -73,8 +76,10 @@ class Lbfgs:
         if self.count:
             move = self._direction(flat).mul_(self.learning_rate)
         else:
-            # torch.optim.LBFGS uses min(1, 1 / sum) here, which stalls where losses are small.
-            move = flat * (-self.learning_rate / flat.abs().sum().clamp_min(torch.finfo(flat.dtype).tiny))
+            # torch.optim.LBFGS uses min(1, 1 / sum) here, which stalls where losses are small; and where the curvature
+            # is negative, as about a grey canvas, it would go on by the bare gradient. Here steps grow until it is not.
+            length = self.learning_rate * self.GROWTH**self.refusals
+            move = flat * (-length / flat.abs().sum().clamp_min(torch.finfo(flat.dtype).tiny))
         self.gradient, self.moved = flat, move
         return canvas + move.view_as(canvas)
 
@@ -82,6 +87,7 @@ class Lbfgs:
         lengths_and_product = torch.stack((moved.dot(moved), change.dot(change), moved.dot(change))).double()
         moved_squared, change_squared, product = lengths_and_product.tolist()
         if product <= self.CURVATURE * (moved_squared * change_squared) ** 0.5:
+            self.refusals += self.count == 0
             return
         slot = self.count % self.history
         self.pairs[slot], self.pairs[self.history + slot] = moved, change
@@ -129,11 +135,12 @@ class Lbfgs:
             "gradient": self.gradient,
             "moved": self.moved,
             "unit": self.unit,
+            "refusals": self.refusals,
         }
 
     def restore(self, state: State) -> None:
         """Go on from what `state` returned, bit for bit."""
-        self.products, self.count = state["products"].clone(), state["count"]
+        self.products, self.count, self.refusals = state["products"].clone(), state["count"], state["refusals"]
         self.gradient, self.moved, self.unit = state["gradient"], state["moved"], state["unit"]
         self.pairs = None
         if state["pairs"] is not None:
@@ -160,6 +167,7 @@ class Adam:
         self.mean: Tensor | None = None
         self.square: Tensor | None = None
         self.epsilon: Tensor | None = None
+        self.refusals = 0  # pairs refused before the first was remembered
         self.unit: float | None = None  # of the first gradient; the moments are in it
 
     def step(self, canvas: Tensor, gradient: Tensor) -> Tensor:
