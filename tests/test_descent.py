@@ -148,6 +148,14 @@ def test_a_pair_without_positive_curvature_is_not_remembered():
     assert optimizer.count == 0
 
 
+def test_steps_grow_while_the_curvature_is_negative_and_stop_growing_when_it_is_not():
+    """On -x^2 the gradient never turns; on x^2 the second step is Newton's."""
+    hill = [float(canvas) for canvas in paint(Bowl(torch.tensor([-1.0])), torch.tensor([0.25]), lbfgs(), 4)]
+    assert [after - before for before, after in pairwise(hill)] == [1.0, 4.0, 16.0, 64.0]
+    bowl = [float(canvas) for canvas in paint(Bowl(torch.tensor([1.0])), torch.tensor([9.0]), lbfgs(), 2)]
+    assert bowl == [9.0, 8.0, 0.0]
+
+
 def test_lbfgs_finds_the_bottom_of_a_bowl_in_as_many_steps_as_it_has_dimensions():
     bowl = Bowl(torch.tensor([1.0, 3.0, 10.0], dtype=torch.float64), centre=0.5)
     found = paint(bowl, torch.tensor([0.0, 0.9, 0.2], dtype=torch.float64), lbfgs(10), 30)
@@ -176,7 +184,7 @@ def test_adams_first_step_is_its_learning_rate_at_every_pixel(objective, image):
 def test_a_canvas_that_has_arrived_stays_where_it_is():
     for optimizer in (adam(), lbfgs()):
         start = torch.full((3,), 0.5)
-        found = paint(Bowl(torch.ones(3), centre=0.5), start, optimizer, 3)  # the gradient is zero from the start
+        found = paint(Bowl(torch.ones(3), centre=0.5), start, optimizer, 600)  # the gradient is zero from the start
         assert all(torch.equal(canvas, start) for canvas in found)
 
 

@@ -87,7 +87,7 @@ class Lbfgs:
         lengths_and_product = torch.stack((moved.dot(moved), change.dot(change), moved.dot(change))).double()
         moved_squared, change_squared, product = lengths_and_product.tolist()
         if product <= self.CURVATURE * (moved_squared * change_squared) ** 0.5:
-            self.refusals += self.count == 0
+            self.refusals += self.count == 0 and moved_squared > 0  # at rest there is nothing to grow
             return
         slot = self.count % self.history
         self.pairs[slot], self.pairs[self.history + slot] = moved, change
@@ -167,7 +167,6 @@ class Adam:
         self.mean: Tensor | None = None
         self.square: Tensor | None = None
         self.epsilon: Tensor | None = None
-        self.refusals = 0  # pairs refused before the first was remembered
         self.unit: float | None = None  # of the first gradient; the moments are in it
 
     def step(self, canvas: Tensor, gradient: Tensor) -> Tensor:
