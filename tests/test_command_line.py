@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -55,14 +56,14 @@ def several(commands: list[list[str]], cwd: Path) -> list[list]:
 
 
 def test_bad_input_gets_one_clear_line_before_torch_is_imported(tmp_path: Path, picture) -> None:
-    picture(0, 20, 9).save(tmp_path / "flat.png")
+    picture(0, 80, 9).save(tmp_path / "flat.png")
     (tmp_path / "text.png").write_text("not a picture")
     (tmp_path / "half.png").write_bytes((tmp_path / "flat.png").read_bytes()[:200])
     (tmp_path / "file").touch()
     expected = {
         "optimizer.stpes=3": "optimizer.stpes: there is no such key; did you mean optimizer.steps?",
         "optimzer=adam": "optimzer: there is no such key; did you mean optimizer?",
-        "network=vgg16": "network: there is no option vgg16; did you mean",
+        "network=vgg16": "network: there is no option vgg16; there is embedded, vgg19_caffe",
         "+extra=1": "extra: there is no such key",
         "+optimizer.extra=1": "optimizer.extra: there is no such key",
         "optimizer.steps=ten": "optimizer.steps: found 'ten', expected a whole number",
@@ -79,21 +80,19 @@ def test_bad_input_gets_one_clear_line_before_torch_is_imported(tmp_path: Path, 
         f"images.content={tmp_path}/text.png": "is not a picture that can be read",
         f"images.content={tmp_path}/half.png": "can't be decoded",
         f"images.style=[{tmp_path}/none.png]": "images.style[0]: there is no file",
-        f"images.content={tmp_path}/flat.png": "29 pixels at level 0 is too small",
+        f"images.content={tmp_path}/flat.png": "64 x 7 pixels at level 0 is too small: relu5_1 needs at least 16 on each side",
         f"outputs={tmp_path}/file/below": "outputs: can't write to",
-        "layers.style=[relu1_1": "layers.style=[relu1_1",
+        "layers.style=[relu1_1": "layers.style=[relu1_1: can't be read",
     }
     tail = ["network=embedded", "images.long_side=64", f"outputs={tmp_path}/o", "tracking=off"]
     commands = [[*tail, override] for override in expected]
-    commands[19] = ["network=embedded", f"outputs={tmp_path}/o", "images.long_side=64", f"images.content={tmp_path}/flat.png",
-                    "layers.style=[relu5_1]", "images.style_scale=0.2"]  # fmt: skip
     answers = several(commands, tmp_path)
     for override, (code, said, heavy) in zip(expected, answers, strict=True):
         assert code == 1, override
         assert said.count("\n") == 1 and said.startswith("stylelab: "), (override, said)
-        assert expected[override] in said or override.startswith(f"images.content={tmp_path}/flat"), (override, said)
+        assert expected[override] in said, (override, said)
         assert heavy == [], override
-    assert not list((tmp_path / "o" / "runs").glob("*")) if (tmp_path / "o" / "runs").exists() else True
+    assert list((tmp_path / "o").glob("runs/*")) == []
 
 
 def test_help_and_the_configuration_are_shown_without_torch_or_mlflow(tmp_path: Path) -> None:
@@ -187,7 +186,7 @@ def test_everything_is_in_mlflow(painted) -> None:
     artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     assert {"pastiche.png", "losses.csv", "run.json", ".hydra", "images", "inputs"} <= artifacts
     canvases = [a.path for a in client.list_artifacts(run.info.run_id, "images") if a.path.endswith(".png")]
-    assert sorted(int(path.split("%")[2]) for path in canvases) == [0, 1, 2]
+    assert sorted(int(re.search(r"canvas\Wstep\W(\d+)\W", path).group(1)) for path in canvases) == [0, 1, 2]
 
 
 def test_the_same_configuration_gives_the_same_bytes_and_is_then_left_alone(painted, tmp_path: Path) -> None:
