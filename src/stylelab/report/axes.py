@@ -1,8 +1,7 @@
-"""What a set of runs was swept over, found from what was tracked, and the grid that it spans."""
+"""What a set of runs was swept over, out of what was tracked: overrides, else how the configurations differ."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 from stylelab.layers import LAYERS
@@ -18,7 +17,6 @@ INCIDENTAL = (
     "tracking", "reference", "outputs", "checkpoint_seconds", "experiment", "sweep", "retry", "force", "size",
     "network.path", "network.url", "network.sha256", "network.cache", "network.means", "device", "threads",
 )  # fmt: skip
-MOST_FACETS = 6
 FULL_ENOUGH = 0.5  # part of a grid that must be there for two keys of a group to count as crossed
 
 
@@ -35,35 +33,6 @@ class Axis:
     def heading(self) -> str:
         """The key in words."""
         return heading(self.key)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Runs laid out by up to three axes; a cell without a run is a run that is missing."""
-
-    facets: Axis | None
-    rows: Axis | None
-    columns: Axis | None
-    cells: Mapping[tuple[Hashable, Hashable, Hashable], tuple[Run, ...]]  # several where more keys were swept
-
-    def cell(self, facet: Hashable, row: Hashable, column: Hashable) -> tuple[Run, ...]:
-        """The runs of one cell."""
-        return self.cells.get((facet, row, column), ())
-
-    @property
-    def missing(self) -> int:
-        """How many cells have no run."""
-        return sum(not self.cell(*place) for place in product(*(options_of(axis) for axis in self.axes)))
-
-    @property
-    def axes(self) -> tuple[Axis | None, Axis | None, Axis | None]:
-        """Facets, rows and columns."""
-        return self.facets, self.rows, self.columns
-
-
-def options_of(axis: Axis | None) -> tuple[Hashable, ...]:
-    """The options of an axis; one, None, where there is no axis."""
-    return axis.options if axis else (None,)
 
 
 def swept(runs: Sequence[Run]) -> list[Axis]:
@@ -85,32 +54,8 @@ def axis(runs: Sequence[Run], key: str) -> Axis:
         differing = [leaf for leaf in leaves if leaf in differences(runs)]
         return _group_axis(runs, key, differing)
     if any(key in run.overrides for run in runs):
-        return _axis(key, {run.run_id: run.overrides.get(key, ABSENT) for run in runs})
+        return axis_of(key, {run.run_id: run.overrides.get(key, ABSENT) for run in runs})
     raise ValueError(f"{key}: no run has such a key{suggestion(key, [*dict.fromkeys(_leaves(runs)), *_groups(runs)])}")
-
-
-def lay_out(
-    runs: Sequence[Run], found: Sequence[Axis], *, rows: str | None, columns: str | None, facets: str | None
-) -> Grid:
-    """The grid of some runs: the axes that the user named, the others filled up by `found` in its order."""
-    given = {name: axis(runs, key) for name, key in (("rows", rows), ("columns", columns), ("facets", facets)) if key}
-    keys = {chosen.key for chosen in given.values()}
-    left = [other for other in found if other.key not in keys and not _settled(other, given.values())]
-    if "columns" not in given and left and ("rows" in given or len(left) == 1):
-        given["columns"] = left.pop(0)
-    for name in ("rows", "columns"):
-        if name not in given and left:
-            given[name] = left.pop(0)
-    if "facets" not in given and left and len(left[0].options) <= MOST_FACETS:
-        given["facets"] = left.pop(0)
-    if not given:
-        given["columns"] = _axis(EACH, {run.run_id: run.run_id for run in runs}, {run.run_id: run.name for run in runs})
-    axes = [given.get(name) for name in ("facets", "rows", "columns")]
-    cells: dict[tuple, tuple[Run, ...]] = {}
-    for run in runs:
-        place = tuple(chosen.option[run.run_id] if chosen else None for chosen in axes)
-        cells[place] = (*cells.get(place, ()), run)
-    return Grid(facets=axes[0], rows=axes[1], columns=axes[2], cells=cells)
 
 
 def differences(runs: Sequence[Run]) -> dict[str, dict[Hashable, int]]:
@@ -156,10 +101,10 @@ def _override_axis(runs: Sequence[Run], key: str) -> Axis:
         return _leaf_axis(runs, key)
     written = {run.run_id: run.overrides[key] for run in runs}
     within = [leaf for leaf in differences(runs) if leaf.startswith(f"{key}.") and decisive(leaf)]
-    followed = [leaf for leaf in within if _determines(written, _values(runs, leaf))]
-    if len(followed) == 1 and _determines(_values(runs, followed[0]), written):
+    followed = [leaf for leaf in within if determines(written, _values(runs, leaf))]
+    if len(followed) == 1 and determines(_values(runs, followed[0]), written):
         return _leaf_axis(runs, followed[0])
-    return _axis(key, written)
+    return axis_of(key, written)
 
 
 def _from_configurations(runs: Sequence[Run]) -> list[Axis]:
@@ -180,7 +125,7 @@ def _crossed(runs: Sequence[Run], keys: Sequence[str]) -> bool:
     possible = 1
     for column in columns:
         possible *= len(set(column.values()))
-    free = not any(_determines(a, b) for a in columns for b in columns if a is not b)
+    free = not any(determines(a, b) for a in columns for b in columns if a is not b)
     return free and combinations > FULL_ENOUGH * possible
 
 
@@ -193,23 +138,18 @@ def _merged(runs: Sequence[Run], axes: Sequence[Axis]) -> list[Axis]:
     """The axes that say something of their own: one that others determine goes."""
     kept: list[Axis] = []
     for candidate in axes:
-        if not any(_determines(other.option, candidate.option) for other in kept):
-            kept = [other for other in kept if not _determines(candidate.option, other.option)] + [candidate]
+        if not any(determines(other.option, candidate.option) for other in kept):
+            kept = [other for other in kept if not determines(candidate.option, other.option)] + [candidate]
     return kept
 
 
-def _settled(other: Axis, given: Sequence[Axis]) -> bool:
-    """Whether the given axes leave nothing to say for another one."""
-    return any(_determines(chosen.option, other.option) for chosen in given)
-
-
-def _determines(first: Mapping[str, Hashable], second: Mapping[str, Hashable]) -> bool:
+def determines(first: Mapping[str, Hashable], second: Mapping[str, Hashable]) -> bool:
     """Whether each option of the first goes with one option of the second."""
     return len(set(first.values())) == len({(first[run_id], second[run_id]) for run_id in first})
 
 
 def _leaf_axis(runs: Sequence[Run], key: str) -> Axis:
-    return _axis(key, _values(runs, key))
+    return axis_of(key, _values(runs, key))
 
 
 def _group_axis(runs: Sequence[Run], group: str, leaves: Sequence[str]) -> Axis:
@@ -217,18 +157,19 @@ def _group_axis(runs: Sequence[Run], group: str, leaves: Sequence[str]) -> Axis:
     values = {run.run_id: tuple(run.configuration.get(leaf, ABSENT) for leaf in leaves) for run in runs}
     for named in ({run.run_id: run.overrides.get(group) for run in runs},
                   {run.run_id: run.options.get(group) for run in runs}):  # fmt: skip
-        if None not in named.values() and _determines(named, values) and _determines(values, named):
-            return _axis(group, named)
+        if None not in named.values() and determines(named, values) and determines(values, named):
+            return axis_of(group, named)
     if len(leaves) == 1:
         return _leaf_axis(runs, leaves[0])
     words = {
         run.run_id: wordy({leaf: run.configuration[leaf] for leaf in leaves if leaf in run.configuration})
         for run in runs
     }
-    return _axis(group, words)
+    return axis_of(group, words)
 
 
-def _axis(key: str, option: Mapping[str, Hashable], named: Mapping[Hashable, str] | None = None) -> Axis:
+def axis_of(key: str, option: Mapping[str, Hashable], named: Mapping[Hashable, str] | None = None) -> Axis:
+    """An axis of these options: numbers and lists of layers sorted, others in the order of their first run."""
     options = tuple(dict.fromkeys(option.values()))
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in options):
         options = tuple(sorted(options))

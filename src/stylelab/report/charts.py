@@ -5,8 +5,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from stylelab.report.axes import Axis, Grid
+from stylelab.report.axes import Axis
 from stylelab.report.conclusions import judged, pareto_front, refusal
+from stylelab.report.grid import Grid
 from stylelab.report.runs import Run
 
 LOSSES = ("loss/total", "loss/content", "loss/style")
@@ -15,13 +16,12 @@ WIDE = 20.0  # ratio of the largest to the smallest value from which an axis is 
 Curve = Sequence[tuple[int, float]]
 
 
-def trade_off(runs: Sequence[Run], grid: Grid, titles: Mapping[str, str], *, ruler: str) -> dict[str, Any]:
+def trade_off(runs: Sequence[Run], titles: Mapping[str, str], *, colour: Axis | None, ruler: str) -> dict[str, Any]:
     """A ruler's style against its content, each run a point, with the Pareto front.
 
     Runs of other pictures have a front of their own: the ruler measures each against its own pictures.
     """
     shown = [run for run in judged(runs, ruler) if {f"{ruler}/style", f"{ruler}/content"} <= run.metrics.keys()]
-    colour = colour_axis(grid)
     fronts = _fronts(shown, ruler)
     figure = go.Figure()
     for points in fronts:
@@ -51,11 +51,10 @@ def trade_off(runs: Sequence[Run], grid: Grid, titles: Mapping[str, str], *, rul
 
 
 def loss_curves(
-    runs: Sequence[Run], curves: Mapping[str, Mapping[str, Curve]], grid: Grid, titles: Mapping[str, str]
+    runs: Sequence[Run], curves: Mapping[str, Mapping[str, Curve]], titles: Mapping[str, str], *, colour: Axis | None
 ) -> dict[str, Any]:
     """The losses of every run by step; each divided by its own first value where runs can't be compared."""
     relative = apart(runs)
-    colour = colour_axis(grid)
     figure = go.Figure()
     for name in LOSSES:
         for option, own in _by_option([run for run in runs if curves[run.run_id].get(name)], colour):

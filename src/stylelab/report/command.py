@@ -58,7 +58,7 @@ def _write(asked: argparse.Namespace) -> Path:
     """Write what was asked for; returns its folder."""
     from stylelab.configuration import root
     from stylelab.report import write
-    from stylelab.report.runs import open_existing
+    from stylelab.report.store import open_existing
     from stylelab.tracking import store_uri
 
     outputs = asked.outputs or root() / "outputs"

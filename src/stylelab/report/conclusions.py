@@ -27,7 +27,6 @@ INCOMPARABLE = {  # what raw losses can't be compared across, and why
     "precision": "the network's arithmetic differs",
 }
 WEIGHED = "the weights multiply it"
-NOT_RULED = "images"  # group whose options the ruler can't rank: it measures against these very pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +74,8 @@ class Comparison:
     metric: str
     means: Mapping[Hashable, float]  # by option, the lowest first
     counts: Mapping[Hashable, int]  # runs behind each
-    deviation: float | None  # over seeds, pooled over the settings
-    threshold: float | None  # a difference that the spread explains in 19 of 20 cases; None: no claim possible
+    deviation: float | None  # over seeds, pooled over the settings; None: no claim possible
+    explained: Mapping[Hashable, float]  # how far above the best the spread alone puts an option, in 19 of 20 cases
     settings: int  # of everything else, that all options share
 
     @property
@@ -84,22 +83,14 @@ class Comparison:
         """The option with the lowest mean."""
         return next(iter(self.means))
 
+    def lead(self, option: Hashable) -> float:
+        """How far an option is above the best."""
+        return self.means[option] - self.means[self.best]
+
     @property
-    def lead(self) -> float:
-        """How far the second is behind the best."""
-        first, second = list(self.means.values())[:2]
-        return second - first
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conclusion:
-    """What a report says of one axis by one ruler."""
-
-    axis: Axis
-    ruler: str
-    comparisons: tuple[Comparison, ...]
-    front: tuple[Hashable, ...]  # options that no other beats in every metric
-    sentences: tuple[str, ...]
+    def behind(self) -> list[Hashable]:
+        """The options that are above the best by more than the spread over seeds explains."""
+        return [option for option, explained in self.explained.items() if self.lead(option) > explained]
 
 
 def rulers(runs: Sequence[Run]) -> list[str]:
@@ -138,10 +129,10 @@ def refusal(metric: str, runs: Sequence[Run]) -> str | None:
     for where, why in INCOMPARABLE.items():
         keys = [key for key in differing if key == where or key.startswith(f"{where}.")]
         if keys:
-            return f"{metric} can't be compared across {keys[0]}: {why}; the reference metrics can"
+            return f"{metric} can't be compared across {keys[0]}: {why}"
     weights = [key for key in differing if key.startswith("weights.")]
     if weights and metric.count("/") == 1:
-        return f"{metric} can't be compared across {weights[0]}: {WEIGHED}; the reference metrics can"
+        return f"{metric} can't be compared across {weights[0]}: {WEIGHED}"
     return None
 
 
@@ -155,39 +146,7 @@ def check_metric(metric: str, runs: Sequence[Run]) -> None:
     if metric not in known:
         raise ValueError(f"--metric: no run has a {metric}{suggestion(metric, known) if known else ''}")
     if why := refusal(metric, [run for run in runs if metric in run.metrics]):
-        raise ValueError(f"--metric: {why}")
-
-
-def conclude(runs: Sequence[Run], axes: Sequence[Axis], *, metric: str | None) -> list[Conclusion]:
-    """What holds for each axis but the seed, by each ruler, or by one metric that `check_metric` let pass."""
-    found = []
-    for axis in axes:
-        if axis.key == SEED or len(axis.options) < 2:
-            continue
-        if metric:
-            found.append(
-                _conclusion(axis, "", [metric], [run for run in runs if run.finished and metric in run.metrics])
-            )
-            continue
-        for ruler in rulers(runs):
-            found.append(_conclusion(axis, ruler, [f"{ruler}/{name}" for name in COMPARED], judged(runs, ruler)))
-    return [conclusion for conclusion in found if conclusion.sentences]
-
-
-def _conclusion(axis: Axis, ruler: str, metrics: Sequence[str], runs: Sequence[Run]) -> Conclusion:
-    if axis.key.partition(".")[0] == NOT_RULED:
-        text = f"No option of {axis.key} is called best: each run is measured against its own pictures, at its size."
-        return Conclusion(axis=axis, ruler=ruler, comparisons=(), front=(), sentences=(text,))
-    comparisons = tuple(found for found in (compare(axis, runs, metric=metric) for metric in metrics) if found)
-    shared = [option for option in axis.options if comparisons and all(option in c.means for c in comparisons)]
-    front = pareto_front({option: [c.means[option] for c in comparisons] for option in shared})
-    return Conclusion(
-        axis=axis,
-        ruler=ruler,
-        comparisons=comparisons,
-        front=tuple(front),
-        sentences=tuple(_sentences(axis, comparisons, front)),
-    )
+        raise ValueError(f"--metric: {why}; leave --metric out for the reference metrics")
 
 
 def compare(axis: Axis, runs: Sequence[Run], *, metric: str) -> Comparison | None:
@@ -203,20 +162,25 @@ def compare(axis: Axis, runs: Sequence[Run], *, metric: str) -> Comparison | Non
     spreads = {option: [block[option].spread(metric) for block in shared] for option in options}
     means = {option: fmean(spread.mean for spread in spreads[option]) for option in options}
     ordered = sorted(options, key=means.__getitem__)
-    chancy = all(block[option].random for block in shared for option in options)
     deviation, freedom = _pooled([spread for found in spreads.values() for spread in found])
-    threshold = None
-    if freedom and chancy:
-        error = sum(1 / len(spread.values) for option in ordered[:2] for spread in spreads[option]) ** 0.5
-        threshold = student(freedom) * deviation * error / len(shared)
+    claim = bool(freedom) and all(block[option].random for block in shared for option in options)
     return Comparison(
         metric=metric,
         means={option: means[option] for option in ordered},
         counts={option: sum(len(spread.values) for spread in spreads[option]) for option in ordered},
-        deviation=deviation if freedom and chancy else None,
-        threshold=threshold,
+        deviation=deviation if claim else None,
+        explained={
+            option: student(freedom) * deviation * _error([*spreads[ordered[0]], *spreads[option]], len(shared))
+            for option in ordered[1:]
+            if claim
+        },
         settings=len(shared),
     )
+
+
+def _error(spreads: Sequence[Spread], settings: int) -> float:
+    """The standard error of a difference of two means over settings, in units of the deviation over seeds."""
+    return sum(1 / len(spread.values) for spread in spreads) ** 0.5 / settings
 
 
 def student(freedom: int) -> float:
@@ -251,53 +215,3 @@ def _follows(axis: Axis, runs: Sequence[Run], key: str) -> bool:
 def _setting(run: Run, but: Sequence[str]) -> tuple:
     kept = {key: value for key, value in run.configuration.items() if decisive(key) and key != SEED and key not in but}
     return tuple(sorted((key, repr(value)) for key, value in kept.items()))
-
-
-def _sentences(axis: Axis, comparisons: Sequence[Comparison], front: Sequence[Hashable]) -> list[str]:
-    if not comparisons:
-        return [f"Nothing can be said of {axis.key}: no two of its options were painted and judged under one setting."]
-    found = [_verdict(axis, comparison) for comparison in comparisons]
-    if len(comparisons) > 1:
-        found.insert(0, _trade_off(axis, comparisons, front))
-    absent = [axis.labels[option] for option in axis.options if option not in comparisons[0].means]
-    if absent:
-        found.append(f"Not judged, for want of a finished run: {', '.join(absent)}.")
-    return found
-
-
-def _trade_off(axis: Axis, comparisons: Sequence[Comparison], front: Sequence[Hashable]) -> str:
-    compared = [option for option in axis.options if option in comparisons[0].means]
-    if len(front) == 1:
-        settled = all(c.threshold is not None and c.lead > c.threshold for c in comparisons)
-        claim = "is best" if settled else "comes out lowest"
-        return f"{axis.labels[front[0]]} {claim} in style and in content alike."
-    beaten = [axis.labels[option] for option in compared if option not in front]
-    if not beaten:
-        return "A trade-off all along: whichever option is lower in style is higher in content."
-    names = " and ".join(axis.labels[option] for option in front)
-    lost = f"{', '.join(beaten)} {'is' if len(beaten) == 1 else 'are'} beaten in both"
-    return f"A trade-off between {names}: one is lower in style, another in content; {lost}."
-
-
-def _verdict(axis: Axis, comparison: Comparison) -> str:
-    best, second = (axis.labels[option] for option in list(comparison.means)[:2])
-    values = [measured(value) for value in comparison.means.values()]
-    over = f", over {comparison.settings} settings of the rest" if comparison.settings > 1 else ""
-    start = f"{comparison.metric}: {best} is lowest ({values[0]}), then {second} ({values[1]}){over}."
-    if comparison.threshold is None:
-        return f"{start} {_no_claim(comparison)}"
-    gap = f"The difference of {measured(comparison.lead)}"
-    limit = (
-        f"what seeds explain ({measured(comparison.threshold)}; deviation over seeds {measured(comparison.deviation)})"
-    )
-    if comparison.lead > comparison.threshold:
-        return f"{start} {gap} exceeds {limit}."
-    return f"{start} {gap} does not exceed {limit}: no claim."
-
-
-def _no_claim(comparison: Comparison) -> str:
-    if max(comparison.counts.values()) > comparison.settings:
-        return (
-            "Painting from a picture draws nothing at random, so seeds give no spread to hold this against: no claim."
-        )
-    return "There is one seed only, so whether this exceeds the spread over seeds can't be said: no claim."

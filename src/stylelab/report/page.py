@@ -1,25 +1,20 @@
 """The HTML page: everything in one file, no address outside it."""
 
-import base64
-import gzip
-import io
-import json
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
-from plotly.offline import get_plotlyjs
 
 from stylelab.report import charts, sheet, tables
-from stylelab.report.axes import ABSENT, EACH, SEED, Axis, Grid, common, differences
-from stylelab.report.conclusions import Conclusion, conclude, refusal, rulers
+from stylelab.report.axes import ABSENT, EACH, SEED, Axis, common, differences
+from stylelab.report.conclusions import RULERS, refusal, rulers
+from stylelab.report.embedding import compressed_plotly, data_uri, embedded_json, environment, pixels
+from stylelab.report.grid import Grid, input_axis, lines
 from stylelab.report.labels import heading, label, measured
 from stylelab.report.runs import Run, Selection
+from stylelab.report.verdicts import Conclusion, conclude
 
 RULER_NAMES = {
     "reference": "VGG-19 with Caffe’s parameters and average pooling, whatever network the run itself used",
@@ -27,11 +22,7 @@ RULER_NAMES = {
 }
 TOLD = {"network": "network.source", "start": "canvas.start", "optimizer": "optimizer.kind", "steps": "optimizer.steps",
         "long side": "images.long_side"}  # fmt: skip # keys of the sentence under the title, with their words
-# At most so many runs: so many pixels on a picture's longer side.
-PIXELS = ((8, 1024), (24, 768), (60, 512), (130, 400))
-FEWEST_PIXELS = 320
-INPUT_PIXELS = 768
-WEBP_QUALITY = 82
+INPUT_PIXELS = 768  # of an input picture's longer side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,40 +71,6 @@ def render(material: Material) -> str:
     )  # fmt: skip
 
 
-def environment() -> Environment:
-    """The templates, with text escaped and every name required."""
-    return Environment(
-        loader=PackageLoader("stylelab.report", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-
-
-@cache
-def compressed_plotly() -> Markup:
-    """Plotly's bundle as gzip in base64, a third of its size, which the page unpacks when a chart comes into view."""
-    return Markup(base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode())
-
-
-def embedded_json(values: Any) -> Markup:
-    """JSON that can stand inside a script element."""
-    text = json.dumps(values, separators=(",", ":"), allow_nan=False, default=str)
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
-
-
-def data_uri(picture: Image.Image, longest: int) -> str:
-    """The picture as WebP in a data URI, no side longer than `longest` pixels."""
-    copy = picture.copy()
-    copy.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    copy.save(file, "WEBP", quality=WEBP_QUALITY, method=4)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def pixels(count: int) -> int:
-    """How large pictures are embedded for so many runs: a page of a hundred opens as quickly as one of ten."""
-    return next((longest for most, longest in PIXELS if count <= most), FEWEST_PIXELS)
-
-
 def counted(runs: Sequence[Run], missing: int) -> str:
     """`20 runs: 17 finished, 2 failed, 1 missing`."""
     endings = Counter(run.status for run in runs)
@@ -126,6 +83,11 @@ def counted(runs: Sequence[Run], missing: int) -> str:
 def title(run: Run, axes: Sequence[Axis]) -> str:
     """A run by its options along the axes."""
     return " · ".join(f"{axis.heading} {axis.labels[axis.option[run.run_id]]}" for axis in axes) or run.name
+
+
+def metric_order(name: str) -> tuple[int, str]:
+    """Where a metric stands among others: what rulers measured first, the losses after it."""
+    return next((n for n, prefix in enumerate((*RULERS, "loss", "time", "memory")) if name.startswith(prefix)), 9), name
 
 
 def label_of(axis: Axis, options: Mapping[str, Hashable]) -> str:
@@ -195,7 +157,7 @@ def _facets(material: Material, titles: Mapping[str, str]) -> list[Mapping[str, 
     grid, longest = material.grid, pixels(len(material.selection.runs))
     found = []
     for facet in grid.facets.options if grid.facets else (None,):
-        lines = sheet.lines(grid, facet)
+        found_lines = lines(grid, facet)
         found.append(
             {
                 "label": grid.facets.labels[facet] if grid.facets else None,
@@ -213,7 +175,7 @@ def _facets(material: Material, titles: Mapping[str, str]) -> list[Mapping[str, 
                             for cell in line.cells
                         ],
                     }
-                    for line in lines
+                    for line in found_lines
                 ],
             }
         )
@@ -244,22 +206,16 @@ def _heads(material: Material, axis: Axis | None, option: Hashable) -> list[Mapp
     parts = ("content", "style") if axis.key == "images" else (axis.key.removeprefix("images."),)
     return [
         {"src": data_uri(picture, 160), "alt": name}
-        for name, picture in _named_inputs(run, material.inputs[run_id])
+        for name, picture in sheet.named_inputs(run, material.inputs[run_id])
         if name.partition(":")[0] in parts
     ]
-
-
-def _named_inputs(run: Run, inputs: sheet.Inputs) -> list[tuple[str, Image.Image]]:
-    styles = zip(run.configuration.get("images.style", ()), inputs.styles, strict=False)
-    content = [(f"content: {label(run.configuration.get('images.content'))}", inputs.content)] if inputs.content else []
-    return content + [(f"style: {label(name)}", style) for name, style in styles]
 
 
 def _input_sets(material: Material) -> tuple[list[list[tuple[str, Image.Image]]], dict[str, int]]:
     """The sets of input pictures, each once, and the number of each run's set."""
     sets: dict[tuple, list] = {}
     for run in material.selection.runs:
-        sets.setdefault(pictures_of(run), _named_inputs(run, material.inputs[run.run_id]))
+        sets.setdefault(pictures_of(run), sheet.named_inputs(run, material.inputs[run.run_id]))
     order = list(sets)
     return list(sets.values()), {run.run_id: order.index(pictures_of(run)) for run in material.selection.runs}
 
@@ -270,7 +226,7 @@ def _sheet_inputs(material: Material) -> list[Mapping[str, Any]]:
     found: dict[str, tuple[int, int]] = {}
     for number, named in enumerate(sets):
         for index, (name, _) in enumerate(named):
-            if not sheet.input_axis(material.grid, name.partition(":")[0]):
+            if not input_axis(material.grid, name.partition(":")[0]):
                 found.setdefault(name, (number, index))
     return [{"name": name, "set": place[0], "index": place[1]} for name, place in list(found.items())[:6]]
 
@@ -308,7 +264,10 @@ def _data(material: Material, titles: Mapping[str, str]) -> Mapping[str, Any]:
                 "settings": [
                     [heading(key), label(run.configuration[key])] for key in differing if key in run.configuration
                 ],
-                "metrics": [[name, measured(value)] for name, value in sorted(run.metrics.items())],
+                "metrics": [
+                    [name, measured(value)]
+                    for name, value in sorted(run.metrics.items(), key=lambda item: metric_order(item[0]))
+                ],
             }
             for run in runs
         ],
@@ -317,5 +276,6 @@ def _data(material: Material, titles: Mapping[str, str]) -> Mapping[str, Any]:
 
 def _charts(material: Material, titles: Mapping[str, str]) -> Mapping[str, Any]:
     runs = material.selection.runs
-    found = {ruler: charts.trade_off(runs, material.grid, titles, ruler=ruler) for ruler in rulers(runs)}
-    return found | {"losses": charts.loss_curves(runs, material.curves, material.grid, titles)}
+    colour = charts.colour_axis(material.grid)
+    found = {ruler: charts.trade_off(runs, titles, colour=colour, ruler=ruler) for ruler in rulers(runs)}
+    return found | {"losses": charts.loss_curves(runs, material.curves, titles, colour=colour)}

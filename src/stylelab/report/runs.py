@@ -1,31 +1,14 @@
-"""Tracked runs, read from MLflow through its client, so that a server does as well as a file."""
+"""Tracked runs as plain records, and how MLflow's texts become values again."""
 
 import ast
-import json
-import os
 import re
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import yaml
-from PIL import Image
-
-from stylelab.schema import suggestion
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run as MlflowRun
 
 FINISHED = "FINISHED"
-SWEEP = "tags.`stylelab.role` = 'sweep'"
-READERS = 8  # threads: a server's answers are waited for together
-LONGEST_PAGE = 1000  # runs that MLflow returns at once
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,232 +44,6 @@ class Selection:
     parents: tuple[str, ...]  # the sweeps' own runs
     superseded: int  # earlier attempts that a later run of the same key replaces
     notes: tuple[str, ...] = ()
-
-
-class Store:
-    """An MLflow store with one experiment of it.
-
-    Args:
-        client: of the store.
-        experiment: its name.
-
-    Raises:
-        ValueError: there is no such experiment.
-    """
-
-    def __init__(self, client: "MlflowClient", experiment: str) -> None:
-        self.client = client
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
-            others = [other.name for other in client.search_experiments() if other.name != "Default"]
-            hint = suggestion(experiment, others) if others else ""
-            raise ValueError(f"the store has no experiment {experiment}: nothing was tracked there yet{hint}")
-        self.experiment = found.experiment_id
-
-    def select(self, sweeps: Sequence[str], *, condition: str | None) -> Selection:
-        """The runs of some sweeps, or of an MLflow filter, or of both.
-
-        Args:
-            sweeps: names, MLflow run ids, or `latest`.
-            condition: as MLflow writes it: "params.`pooling.kind` = 'max'".
-
-        Raises:
-            ValueError: a sweep is unknown, the filter is none, or no run is left.
-        """
-        parents = [self._sweep(name) for name in sweeps]
-        ids = [run_id for parent in parents for run_id in self._members(parent)]
-        names = [parent.info.run_name for parent in parents]
-        found = {run.info.run_id: run for run in self._fetch(dict.fromkeys(ids))}
-        if condition:
-            names.append(condition)
-            found |= {run.info.run_id: run for run in self._search(condition) if not _is_sweep(run)}
-        if not found:
-            raise ValueError(f"{' and '.join(names)}: no run was tracked there")
-        runs = latest_of_each_key(self._all(self._read, found.values()))
-        return Selection(
-            name=folder_name(names),
-            title=" + ".join(names),
-            runs=tuple(runs),
-            parents=tuple(dict.fromkeys(parent.info.run_id for parent in parents if _is_sweep(parent))),
-            superseded=len(found) - len(runs),
-            notes=tuple(f"{run_id} is no longer in the store" for run_id in dict.fromkeys(ids) if run_id not in found),
-        )
-
-    def run(self, name: str) -> Run:
-        """One run by its MLflow id, the start of it, or its name.
-
-        Raises:
-            ValueError: there is none, or several.
-        """
-        found = [run for run in self._search("") if run.info.run_id.startswith(name) or run.info.run_name == name]
-        found = [run for run in found if not _is_sweep(run)]
-        if len(found) != 1:
-            count = "no run" if not found else f"{len(found)} runs"
-            raise ValueError(f"{name}: {count} of that id or name: give the MLflow run id that the run printed")
-        return self._read(found[0])
-
-    def _sweep(self, name: str) -> "MlflowRun":
-        sweeps = self._search(SWEEP)  # newest first
-        if name == "latest" and sweeps:
-            return sweeps[0]
-        for run in sweeps:
-            if name in (run.info.run_id, run.data.tags.get("stylelab.sweep"), run.info.run_name):
-                return run
-        single = self._fetch([name]) if re.fullmatch(r"[0-9a-f]{32}", name) else []
-        if single:
-            return single[0]
-        known = list(dict.fromkeys(run.info.run_name for run in sweeps))[:5]
-        hint = f"the latest are {', '.join(known)}" if known else "none was tracked yet; paint one by -m"
-        raise ValueError(f"there is no sweep {name}: {hint}")
-
-    def _members(self, parent: "MlflowRun") -> list[str]:
-        if not _is_sweep(parent):
-            return [parent.info.run_id]
-        listed = json.loads(parent.data.tags.get("stylelab.members", "[]"))
-        children = self._search(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
-        return [*listed, *(run.info.run_id for run in reversed(children))]
-
-    def _search(self, condition: str) -> list["MlflowRun"]:
-        """All runs of a filter, the newest first."""
-        from mlflow.exceptions import MlflowException
-
-        found, token = [], None
-        while True:
-            try:
-                page = self.client.search_runs(
-                    [self.experiment], condition, max_results=LONGEST_PAGE, page_token=token,
-                    order_by=["attributes.start_time DESC"],
-                )  # fmt: skip
-            except MlflowException as error:
-                raise ValueError(f"--filter: MLflow does not take {condition}: {str(error).splitlines()[0]}") from error
-            found, token = [*found, *page], page.token
-            if not token:
-                return found
-
-    def _fetch(self, ids: Iterable[str]) -> list["MlflowRun"]:
-        """The runs of these ids that there are, in their order."""
-        from mlflow.exceptions import MlflowException
-
-        def fetch(run_id: str) -> "MlflowRun | None":
-            try:
-                run = self.client.get_run(run_id)
-            except MlflowException:
-                return None
-            return run if run.info.lifecycle_stage == "active" else None
-
-        return [run for run in self._all(fetch, ids) if run is not None]
-
-    def _all(self, read: Callable[[Any], Found], what: Iterable[Any]) -> list[Found]:
-        with ThreadPoolExecutor(READERS) as pool:
-            return list(pool.map(read, what))
-
-    def _read(self, run: "MlflowRun") -> Run:
-        tags = run.data.tags
-        return Run(
-            run_id=run.info.run_id,
-            name=run.info.run_name,
-            status=run.info.status,
-            reason=tags.get("stylelab.reason"),
-            key=tags.get("stylelab.key", run.info.run_id),
-            sweep=tags.get("stylelab.sweep"),
-            started=run.info.start_time,
-            configuration=whole_lists({key: parsed(value) for key, value in run.data.params.items()}),
-            metrics=dict(run.data.metrics),
-            tags=dict(tags),
-            **self._hydra_record(run.info.run_id),
-        )
-
-    def _hydra_record(self, run_id: str) -> dict[str, Mapping[str, str]]:
-        with self._artifact(run_id, ".hydra/overrides.yaml") as file:
-            lines = yaml.safe_load(file.read_text()) if file else None
-        with self._artifact(run_id, ".hydra/hydra.yaml") as file:
-            options = _options(file.read_text()) if file else {}
-        return {"overrides": overrides(lines or []), "options": options}
-
-    def picture(self, run: Run) -> Image.Image | None:
-        """The pastiche, or the last canvas of a run that has none; None where there is neither."""
-        with self._artifact(run.run_id, "pastiche.png") as file:
-            if file:
-                return _opened(file)
-        listed = [entry.path for folder in (None, "images") for entry in self._listed(run.run_id, folder)]
-        canvases = {int(number): path for path in listed for number in _step_of_canvas(path)}
-        if not canvases:
-            return None
-        with self._artifact(run.run_id, canvases[max(canvases)]) as file:
-            return _opened(file) if file else None
-
-    def inputs(self, run: Run) -> tuple[Image.Image | None, tuple[Image.Image, ...]]:
-        """The content and the style pictures as the run saw them."""
-        found = []
-        for name in ("content", *(f"style_{n}" for n in range(len(run.configuration.get("images.style", ()))))):
-            with self._artifact(run.run_id, f"inputs/{name}.png") as file:
-                found.append(_opened(file) if file else None)
-        return found[0], tuple(style for style in found[1:] if style is not None)
-
-    def pictures(self, runs: Sequence[Run], *, longest: int) -> dict[str, Image.Image]:
-        """The picture of each run that has one, by run id, no side longer than `longest` pixels."""
-
-        def read(run: Run) -> Image.Image | None:
-            picture = self.picture(run)
-            if picture is not None:
-                picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-            return picture
-
-        found = zip(runs, self._all(read, runs), strict=True)
-        return {run.run_id: picture for run, picture in found if picture is not None}
-
-    def curves(self, runs: Sequence[Run], names: Sequence[str]) -> dict[str, dict[str, list[tuple[int, float]]]]:
-        """Each run's metrics by step, each step once, by run id and name."""
-
-        def read(wanted: tuple[Run, str]) -> list[tuple[int, float]]:
-            run, name = wanted
-            history = self.client.get_metric_history(run.run_id, name)
-            return sorted({metric.step: metric.value for metric in history}.items())
-
-        wanted = [(run, name) for run in runs for name in names if name in run.metrics]
-        found: dict[str, dict[str, list[tuple[int, float]]]] = {run.run_id: {} for run in runs}
-        for (run, name), curve in zip(wanted, self._all(read, wanted), strict=True):
-            found[run.run_id][name] = curve
-        return found
-
-    def publish(self, folder: Path, run_id: str, place: str) -> None:
-        """Keep a folder's files as artifacts of a run."""
-        self.client.log_artifacts(run_id, str(folder), place)
-
-    def _listed(self, run_id: str, folder: str | None) -> list:
-        return self.client.list_artifacts(run_id, folder)
-
-    @contextmanager
-    def _artifact(self, run_id: str, path: str) -> Iterable[Path | None]:
-        """A copy of one artifact for as long as the block lasts; None where there is none."""
-        from mlflow.exceptions import MlflowException
-
-        with tempfile.TemporaryDirectory(prefix="stylelab-report-") as folder:
-            try:
-                file = Path(self.client.download_artifacts(run_id, path, folder))
-            except (MlflowException, OSError):
-                file = None
-            yield file
-
-
-def open_existing(uri: str, experiment: str) -> Store:
-    """The store of an address, made nowhere: a report of nothing is an error.
-
-    Raises:
-        ValueError: there is no such store, or it does not answer.
-    """
-    path = uri.removeprefix("sqlite:///")
-    if path != uri and not Path(path).is_file():
-        raise ValueError(f"there is no store {path}: nothing was tracked yet; paint first, or give another by --uri")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow’s own seven take minutes
-    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return Store(MlflowClient(tracking_uri=uri), experiment)
-    except MlflowException as error:
-        raise ValueError(f"the store {uri} does not answer: {str(error).splitlines()[0]}") from error
 
 
 def latest_of_each_key(runs: Iterable[Run]) -> list[Run]:
@@ -342,22 +99,8 @@ def folder_name(names: Sequence[str]) -> str:
     return safe[:120].rstrip("._+") or "report"
 
 
-def _options(text: str) -> dict[str, str]:
+def chosen_options(text: str) -> dict[str, str]:
     """Hydra's runtime choices; of the rest of its record, which is long, nothing is parsed."""
     block = re.search(r"^( *)choices:\n((?:\1 +.*\n?)+)", text, re.MULTILINE)
     choices = yaml.safe_load(block.group(2)) if block else {}
     return {key: str(value) for key, value in choices.items() if not key.startswith("hydra/")}
-
-
-def _is_sweep(run: "MlflowRun") -> bool:
-    return run.data.tags.get("stylelab.role") == "sweep"
-
-
-def _step_of_canvas(path: str) -> list[str]:
-    """The step's number in canvas_000010.png and in images/canvas+step+10+timestamp+….png, in a list or not at all."""
-    return re.findall(r"(?:^canvas_|^images/canvas[+%]step[+%])(\d+)[^/]*(?<!compressed)\.png$", path)
-
-
-def _opened(file: Path) -> Image.Image:
-    with Image.open(file) as picture:
-        return picture.convert("RGB")

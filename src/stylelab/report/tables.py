@@ -6,8 +6,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from stylelab.report.axes import Axis, Grid, differences, options_of
+from stylelab.report.axes import Axis, differences
 from stylelab.report.conclusions import COMPARED, RULERS, Replicates, replicates
+from stylelab.report.grid import Grid, options_of
 from stylelab.report.labels import label
 from stylelab.report.runs import Run
 

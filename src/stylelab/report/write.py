@@ -8,10 +8,12 @@ from pathlib import Path
 from PIL import Image
 
 from stylelab.report import charts, page, sheet, tables
-from stylelab.report.axes import Grid, lay_out, swept
+from stylelab.report.axes import swept
 from stylelab.report.conclusions import check_metric, rulers
+from stylelab.report.grid import Grid, lay_out
 from stylelab.report.labels import label
-from stylelab.report.runs import Run, Selection, Store
+from stylelab.report.runs import Run, Selection
+from stylelab.report.store import Store
 
 PUBLISHED = "report"  # folder of the report among the artifacts of a sweep's own run
 LONGEST = 1024  # pixels of a picture's longer side in a report

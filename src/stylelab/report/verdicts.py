@@ -1,0 +1,117 @@
+"""What a report says of each axis: which option is best, in words that claim no more than the seeds bear out."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from stylelab.report.axes import SEED, Axis
+from stylelab.report.conclusions import COMPARED, Comparison, compare, judged, pareto_front, rulers
+from stylelab.report.labels import measured
+from stylelab.report.runs import Run
+
+NOT_RULED = "images"  # group whose options the ruler can't rank: it measures against these very pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conclusion:
+    """What a report says of one axis by one ruler."""
+
+    axis: Axis
+    ruler: str
+    comparisons: tuple[Comparison, ...]
+    front: tuple[Hashable, ...]  # options that no other beats in every metric
+    sentences: tuple[str, ...]
+
+
+def conclude(runs: Sequence[Run], axes: Sequence[Axis], *, metric: str | None) -> list[Conclusion]:
+    """What holds for each axis but the seed, by each ruler, or by one metric that `check_metric` let pass."""
+    found = []
+    for axis in axes:
+        if axis.key == SEED or len(axis.options) < 2:
+            continue
+        if metric:
+            found.append(
+                _conclusion(axis, "", [metric], [run for run in runs if run.finished and metric in run.metrics])
+            )
+            continue
+        for ruler in rulers(runs):
+            found.append(_conclusion(axis, ruler, [f"{ruler}/{name}" for name in COMPARED], judged(runs, ruler)))
+    return [conclusion for conclusion in found if conclusion.sentences]
+
+
+def _conclusion(axis: Axis, ruler: str, metrics: Sequence[str], runs: Sequence[Run]) -> Conclusion:
+    if ruler and axis.key.partition(".")[0] == NOT_RULED:
+        text = f"No option of {axis.key} is called best: each run is measured against its own pictures, at its size."
+        return Conclusion(axis=axis, ruler=ruler, comparisons=(), front=(), sentences=(text,))
+    comparisons = tuple(found for found in (compare(axis, runs, metric=metric) for metric in metrics) if found)
+    shared = [option for option in axis.options if comparisons and all(option in c.means for c in comparisons)]
+    front = pareto_front({option: [c.means[option] for c in comparisons] for option in shared})
+    return Conclusion(
+        axis=axis,
+        ruler=ruler,
+        comparisons=comparisons,
+        front=tuple(front),
+        sentences=tuple(sentences(axis, comparisons, front)),
+    )
+
+
+def sentences(axis: Axis, comparisons: Sequence[Comparison], front: Sequence[Hashable]) -> list[str]:
+    """What the comparisons of one axis say, the most general first."""
+    if not comparisons:
+        return [f"Nothing can be said of {axis.key}: no two of its options were painted and judged under one setting."]
+    found = [_verdict(axis, comparison) for comparison in comparisons]
+    if len(comparisons) > 1:
+        found.insert(0, _trade_off(axis, comparisons, front))
+    absent = [axis.labels[option] for option in axis.options if option not in comparisons[0].means]
+    if absent:
+        found.append(f"Left out, for want of a finished run that was judged so: {', '.join(absent)}.")
+    return found
+
+
+def _trade_off(axis: Axis, comparisons: Sequence[Comparison], front: Sequence[Hashable]) -> str:
+    compared = [option for option in axis.options if option in comparisons[0].means]
+    if len(front) == 1:
+        settled = all(len(comparison.behind) == len(compared) - 1 for comparison in comparisons)
+        claim = "is best" if settled else "comes out lowest"
+        return f"{axis.labels[front[0]]} {claim} in style and in content alike."
+    beaten = [axis.labels[option] for option in compared if option not in front]
+    if not beaten:
+        return "A trade-off all along: whichever option is lower in style is higher in content."
+    names = " and ".join(axis.labels[option] for option in front)
+    lost = f"{', '.join(beaten)} {'is' if len(beaten) == 1 else 'are'} beaten in both"
+    return f"A trade-off between {names}: one is lower in style, another in content; {lost}."
+
+
+def _verdict(axis: Axis, comparison: Comparison) -> str:
+    best, *others = comparison.means
+    over = f", over {comparison.settings} settings of the rest" if comparison.settings > 1 else ""
+    start = f"{comparison.metric}: {axis.labels[best]} is lowest, {measured(comparison.means[best])}{over}"
+    if comparison.deviation is None:
+        second = f"{axis.labels[others[0]]} next, {measured(comparison.means[others[0]])}"
+        return f"{start}; {second}. {_no_claim(comparison)}"
+    spread = f"Seeds alone scatter by {measured(comparison.deviation)}."
+    near = [option for option in others if option not in comparison.behind]
+    behind = (
+        f" Higher by more than that explains: {_gaps(axis, comparison, comparison.behind)}."
+        if comparison.behind
+        else ""
+    )
+    level = (
+        f" Higher, but not by more than that explains, so no claim: {_gaps(axis, comparison, near)}." if near else ""
+    )
+    return f"{start}. {spread}{behind}{level}"
+
+
+def _gaps(axis: Axis, comparison: Comparison, options: Sequence[Hashable]) -> str:
+    said = []
+    for option in options:
+        gap, explained = measured(comparison.lead(option)), measured(comparison.explained[option])
+        said.append(f"{axis.labels[option]} (by {gap}; explained: {explained})")
+    return ", ".join(said)
+
+
+def _no_claim(comparison: Comparison) -> str:
+    if max(comparison.counts.values()) > comparison.settings:
+        return (
+            "Painting from a picture draws nothing at random, so seeds give no spread to hold this against: no claim."
+        )
+    return "There is one seed only, so whether this exceeds the spread over seeds can't be said: no claim."
