@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from stylelab.configuration import CONFIGURATION_ERRORS, in_one_line
 from stylelab.errors import SweepFailed
+from stylelab.sweep import note_fault
 
 USERS_ERRORS = (ValueError, OSError, FloatingPointError, MemoryError, SweepFailed, *CONFIGURATION_ERRORS)
 FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's own switch: with it set, every error shows its traceback
@@ -47,7 +48,7 @@ def one_line_errors() -> Iterator[None]:
 def one_line_errors_of_a_job() -> Iterator[None]:
     """The errors of one run. A single run ends here, before Hydra prints a line of its own.
 
-    A sweep's run says its line and lets the others go on: what became of it stands in its run.json.
+    A sweep's run says its line and lets the others go on: the sweep's table repeats what became of it.
     """
     if OmegaConf.is_missing(HydraConfig.get().job, "num"):
         with one_line_errors():
@@ -56,8 +57,10 @@ def one_line_errors_of_a_job() -> Iterator[None]:
     try:
         yield
     except USERS_ERRORS as error:
+        note_fault(HydraConfig.get().job.num, error)
         print(f"stylelab: {in_one_line(error)}", file=sys.stderr, flush=True)
-    except Exception:
+    except Exception as error:
+        note_fault(HydraConfig.get().job.num, error)
         traceback.print_exc()
 
 

@@ -3,7 +3,8 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,48 @@ class Job:
 
     spec: Spec
     config: Mapping[str, Any]  # the resolved configuration that the spec was built from
-    content: Image.Image
-    styles: tuple[Image.Image, ...]
     levels: tuple[Level, ...]
     files: Mapping[str, Path]  # the files that the network is built from: parameters, means
     ruler: Path | None  # Caffe parameters for the reference evaluator, where they are at hand
     decisive: Mapping[str, Any]  # all that decides the picture
     key: str
     folder: Path
+
+    @cached_property
+    def content(self) -> Image.Image:
+        """The content picture, decoded when it is first wanted: a sweep checks hundreds of jobs and keeps none."""
+        return _decoded(self.spec.images.content, self.decisive["content"], key="images.content")
+
+    @cached_property
+    def styles(self) -> tuple[Image.Image, ...]:
+        """The style pictures."""
+        named = enumerate(zip(self.spec.images.style, self.decisive["styles"], strict=True))
+        return tuple(_decoded(path, sha256, key=f"images.style[{n}]") for n, (path, sha256) in named)
+
+    def located(self) -> "Job":
+        """The job with the folder that its key has now: another process may have made one under another name."""
+        return replace(self, folder=run_folder.find(Path(self.spec.outputs).resolve(), self.key) or self.folder)
+
+
+def _decoded(path: str, sha256: str, *, key: str) -> Image.Image:
+    picture = pictures.load(path, key=key)
+    if parameter_files.sha256_of(Path(path)) != sha256:
+        raise ValueError(f"{key}: {path} was changed after the run had been checked: start it again")
+    return picture
+
+
+_sizes: dict[str, pictures.Size] = {}  # of the pictures checked by this process, by sha256
+
+
+def _size_of(path: str, *, key: str) -> pictures.Size:
+    """A picture's size, after decoding it whole; once for the same bytes."""
+    try:
+        sha256 = parameter_files.sha256_of(Path(path))
+    except OSError:
+        return pictures.load(path, key=key).size  # says what is wrong
+    if sha256 not in _sizes:
+        _sizes[sha256] = pictures.load(path, key=key).size
+    return _sizes[sha256]
 
 
 def prepare(config: Mapping[str, Any]) -> Job:
@@ -41,15 +76,15 @@ def prepare(config: Mapping[str, Any]) -> Job:
         ValueError: one line that says where, what was found and what would do; nothing was written or painted.
     """
     spec = Spec.from_config(config)
-    content = pictures.load(spec.images.content, key="images.content")
-    styles = tuple(pictures.load(path, key=f"images.style[{n}]") for n, path in enumerate(spec.images.style))
-    sizes = levels(spec, content=content.size, styles=[style.size for style in styles])
+    content = _size_of(spec.images.content, key="images.content")
+    styles = [_size_of(path, key=f"images.style[{n}]") for n, path in enumerate(spec.images.style)]
+    sizes = levels(spec, content=content, styles=styles)
     check_writable(Path(spec.outputs))
     ruler = _ruler(spec)
     files = network_files(spec)
     spec = replace(spec, device=_device(spec.device))
     decisive = provenance.canonical(
-        dict(config) | {"device": spec.device.split(":")[0]},
+        asdict(spec) | {"device": spec.device.split(":")[0]},
         content=parameter_files.sha256_of(Path(spec.images.content)),
         styles=[parameter_files.sha256_of(Path(path)) for path in spec.images.style],
         parameters={part: parameter_files.sha256_of(path) for part, path in files.items()},
@@ -60,8 +95,6 @@ def prepare(config: Mapping[str, Any]) -> Job:
     return Job(
         spec=spec,
         config=config,
-        content=content,
-        styles=styles,
         levels=sizes,
         files=files,
         ruler=ruler,

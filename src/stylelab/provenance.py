@@ -38,7 +38,8 @@ def canonical(
     """All that decides the picture: the configuration less `NOT_IN_KEY`, with hashes in place of paths.
 
     Args:
-        config: resolved, as plain mappings.
+        config: resolved and checked, as plain mappings, every number of the type that its key asks for: 1 and 1.0 would
+            give two keys.
         content, styles: the sha256 of the pictures' files.
         parameters: the sha256 of every file that the network was built from, by its part.
     """

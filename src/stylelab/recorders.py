@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 import sys
 import time
@@ -35,7 +34,21 @@ class Record:
     tracking: dict[str, Any] = field(default_factory=dict)  # where it is tracked
     weights_in_paper_units: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)  # reference/..., time/..., memory/...
+    resumed: list[dict[str, Any]] = field(default_factory=list)  # where and when it went on after a process had died
     files: dict[str, str] = field(default_factory=dict)  # sha256 of the lasting files of a finished run
+
+    @classmethod
+    def of_finished(cls, job: Job, before: Mapping[str, Any]) -> "Record":
+        """The record that a finished run's run.json was written from."""
+        facts = ("commit", "dirty", "versions", "machine", "device")
+        known = ("started", "ended", "status", "metrics", "weights_in_paper_units", "resumed", "files")
+        tracking = {key: value for key, value in before.items() if key.startswith("mlflow_")}
+        return cls(
+            job=job,
+            facts={key: before[key] for key in facts},
+            tracking=tracking,
+            **{key: before[key] for key in known},
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as plain values."""
@@ -61,6 +74,7 @@ class Record:
             **self.facts,
             "started": self.started,
             "ended": self.ended,
+            "resumed": self.resumed,
             "weights_in_paper_units": self.weights_in_paper_units,
             "metrics": self.metrics,
             "files": self.files,
@@ -81,24 +95,21 @@ class Recorder(Protocol):
 
 
 class Folder:
-    """The run's folder: losses.csv, canvases on their way, run.json. Its bytes depend on nothing but the key."""
+    """The run's folder: losses.csv, canvases on their way, run.json. The bytes of the pictures and of losses.csv depend
+    on nothing but the key."""
 
     def __init__(self, folder: Path, *, pictures_every: int) -> None:
         self.folder, self.pictures_every = folder, pictures_every
         self.losses: TextIO | None = None
 
     def start(self, record: Record, resumed_at: int | None) -> None:
-        """Make the folder, or drop what a killed process wrote beyond its checkpoint."""
+        """Make the folder; `Checkpoint.load` has brought one that is gone on with back to the checkpoint."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if resumed_at is None:
+            forget_after(self.folder, 0)
         path = self.folder / "losses.csv"
-        kept = _rows_before(path, resumed_at) if resumed_at else ""
-        self.losses = path.open("w", newline="")
-        self.losses.write(kept)
-        self.losses.flush()
-        for canvas in self.folder.glob("canvas_*.png"):
-            if int(canvas.stem.removeprefix("canvas_")) >= (resumed_at or 0):
-                canvas.unlink()
-        write_json(self.folder / "run.json", record.as_json())
+        self.losses = path.open("w" if resumed_at is None else "a", newline="", buffering=1)  # a row is written at once
+        run_folder.write(self.folder, record.as_json())
 
     def step(self, step: Step) -> None:
         """One row of losses, and now and then the canvas."""
@@ -106,24 +117,41 @@ class Folder:
             self.losses.write(_csv_line(header(step.losses)))
         self.losses.write(_csv_line([step.number, step.level, *numbers(step.losses)]))
         if self.pictures_every and step.number and step.number % self.pictures_every == 0:
-            self.losses.flush()
             save_canvas(step, self.folder)
 
     def finish(self, record: Record) -> None:
         """Close the losses and say in run.json how the run ended."""
         if self.losses is not None:
+            self.losses.flush()
+            os.fsync(self.losses.fileno())
             self.losses.close()
         if record.status == FINISHED:
             record.files = run_folder.lasting_hashes(self.folder)
-        if self.folder.is_dir():
-            write_json(self.folder / "run.json", record.as_json())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        run_folder.write(self.folder, record.as_json())
+
+
+def forget_after(folder: Path, number: int) -> None:
+    """Remove the canvases of this step and of later ones: they will be painted again."""
+    for canvas in folder.glob("canvas_*.png"):
+        if int(canvas.stem.removeprefix("canvas_")) >= number:
+            canvas.unlink()
 
 
 def header(losses: Losses) -> list[str]:
     """The columns of losses.csv."""
     names = [f"{term.kind}/{term.layer}".rstrip("/") for term in losses.terms]
     weighted = [f"{name}/weighted" for name in names]
-    return ["step", "level", "total", "content", "style", "variation", *weighted, *(f"{name}/unweighted" for name in names)]
+    return [
+        "step",
+        "level",
+        "total",
+        "content",
+        "style",
+        "variation",
+        *weighted,
+        *(f"{name}/unweighted" for name in names),
+    ]
 
 
 def numbers(losses: Losses) -> list[float]:
@@ -139,24 +167,11 @@ def _csv_line(row: list) -> str:
     return line.getvalue()
 
 
-def _rows_before(path: Path, number: int) -> str:
-    """The header and the rows of the steps before this one: an interrupted write leaves more, or half a row."""
-    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-    return "".join(lines[: number + 1])
-
-
 def save_canvas(step: Step, folder: Path) -> Path:
     """Write the canvas of a step as canvas_<number>.png."""
     path = folder / f"canvas_{step.number:06d}.png"
     pictures.save_png(images.to_picture(step.canvas), path, texts={})
     return path
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write JSON whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=2, default=str) + "\n")
-    os.replace(partial, path)
 
 
 class Progress:
@@ -173,7 +188,9 @@ class Progress:
     def start(self, record: Record, resumed_at: int | None) -> None:
         """Show where the run goes on."""
         if self.stream.isatty():
-            self.bar = tqdm(total=self.steps, initial=resumed_at or 0, file=self.stream, unit="step", dynamic_ncols=True)
+            self.bar = tqdm(
+                total=self.steps, initial=resumed_at or 0, file=self.stream, unit="step", dynamic_ncols=True
+            )
 
     def step(self, step: Step) -> None:
         """Show a step."""
@@ -199,11 +216,21 @@ def _shown(losses: Losses) -> str:
 
 
 class Checkpoint:
-    """checkpoint.pt while the run is unfinished: whole or not there, at intervals of time, removed at the end."""
+    """checkpoint.pt while the run is unfinished: whole or not there, at intervals of time, removed at the end.
+
+    It holds all that painting on needs and the losses so far, so that what a killed process left beside it, more rows
+    or half a row, does not matter.
+    """
+
+    LAYOUT = 1  # raised whenever an older checkpoint could not be read
+    LARGEST_PART = 0.02  # of the time that may go into checkpoints
+    SPEED = 100e6  # bytes per second that a disk is thought to take until the first checkpoint has been timed
 
     def __init__(self, job: Job) -> None:
-        self.path = job.folder / "checkpoint.pt"
-        self.key, self.seconds = job.key, job.spec.checkpoint_seconds
+        self.path, self.losses = job.folder / "checkpoint.pt", job.folder / "losses.csv"
+        self.key, self.interval = job.key, job.spec.checkpoint_seconds
+        self.spent = 0.0  # seconds in all
+        self.cost: float | None = None  # seconds for one: a guess at first, then what the last one took
         self.last = time.monotonic()
 
     def start(self, record: Record, resumed_at: int | None) -> None:
@@ -211,33 +238,61 @@ class Checkpoint:
         self.last = time.monotonic()
 
     def step(self, step: Step) -> None:
-        """Save where the interval has passed."""
-        if step.number and time.monotonic() - self.last >= self.seconds:
+        """Save where the interval has passed; it grows where the disk is slow."""
+        if step.number and self._is_due():
+            if self.cost is None:
+                self.cost = _bytes_of(step.state()) / self.SPEED
+                if not self._is_due():
+                    return
+            began = time.monotonic()
             self.save(step)
             self.last = time.monotonic()
+            self.cost = self.last - began
+            self.spent += self.cost
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self.last >= max(self.interval, (self.cost or 0) / self.LARGEST_PART)
 
     def save(self, step: Step) -> None:
-        """Save now."""
+        """Save now. The losses of this step stand in losses.csv already."""
         partial = self.path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            torch.save({"key": self.key, "state": step.state()}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self.path)
+        values = {"layout": self.LAYOUT, "key": self.key, "state": step.state(), "losses": self.losses.read_text()}
+        try:
+            with partial.open("wb") as file:
+                torch.save(values, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, self.path)
+        except Exception:
+            partial.unlink(missing_ok=True)  # a full disk needs the space for saying that it is full
+            raise
 
     def load(self) -> dict[str, Any] | None:
-        """The state to go on from; a damaged or foreign checkpoint is set aside, with a message."""
+        """The state to go on from, the folder brought back to it; a damaged or foreign checkpoint is set aside."""
         if not self.path.is_file():
             return None
         try:
             found = torch.load(self.path, map_location="cpu", weights_only=True)
-            if found["key"] == self.key:
-                return found["state"]
-            reason = "it belongs to another run or algorithm"
+            reason = self._fault(found)
         except Exception as error:  # whatever torch.load meets in damaged bytes
             reason = f"it can't be read ({type(error).__name__})"
-        kept = run_folder.set_aside(self.path)
-        print(f"checkpoint set aside as {kept.name}: {reason}; the run starts afresh", file=sys.stderr)
+        if reason is not None:
+            kept = run_folder.set_aside(self.path)
+            print(f"checkpoint set aside as {kept.name}: {reason}; the run starts afresh", file=sys.stderr)
+            return None
+        state = found["state"]
+        rows = found["losses"].splitlines(keepends=True)
+        run_folder.write_whole(self.losses, "".join(rows[: state["number"] + 1]))  # its own step is painted again
+        forget_after(self.path.parent, state["number"])
+        return state
+
+    def _fault(self, found: Mapping[str, Any]) -> str | None:
+        """Why a checkpoint does not do, if it does not."""
+        if found.get("layout") != self.LAYOUT or found.get("key") != self.key:
+            return "it belongs to another run or to another version of the algorithm"
+        rows, number = found["losses"].splitlines(), found["state"]["number"]
+        if len(rows) != number + 2 or not rows[-1].startswith(f"{number},"):
+            return "its losses are not complete"
         return None
 
     def finish(self, record: Record) -> None:
@@ -245,3 +300,9 @@ class Checkpoint:
         if record.status == FINISHED:
             self.path.unlink(missing_ok=True)
             self.path.with_suffix(".partial").unlink(missing_ok=True)
+
+
+def _bytes_of(state: Mapping[str, Any]) -> int:
+    """Bytes of a state's tensors, the optimizer's included."""
+    values = [*state.values(), *state["optimizer"].values()]
+    return sum(value.nbytes for value in values if isinstance(value, torch.Tensor))

@@ -5,7 +5,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,29 @@ def find(outputs: Path, key: str) -> Path | None:
 def read(folder: Path) -> dict[str, Any]:
     """The run.json of a folder; empty where there is none or it is damaged."""
     try:
-        return json.loads((folder / "run.json").read_text())
-    except (OSError, json.JSONDecodeError):
+        found = json.loads((folder / "run.json").read_text())
+    except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write the run.json of a folder, whole or not at all."""
+    write_whole(folder / "run.json", json.dumps(record, indent=2, default=str) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, whatever kills the process or the machine; a full disk leaves no part."""
+    partial = path.with_suffix(".partial")
+    try:
+        with partial.open("w", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def is_whole(folder: Path) -> bool:
@@ -41,7 +61,7 @@ def is_whole(folder: Path) -> bool:
     hashes = record.get("files", {})
     return (
         record.get("status") == "FINISHED"
-        and key_of(record["decisive"]) == record["key"]
+        and key_of(record.get("decisive")) == record.get("key")
         and all((folder / name).is_file() for name in LASTING)
         and all(parameter_files.sha256_of(folder / name) == hashes.get(name) for name in LASTING)
     )
@@ -62,31 +82,33 @@ def set_aside(path: Path) -> Path:
 
 
 class Claim:
-    """The right to paint a key: one process has it at a time, and loses it when it dies.
+    """The right to paint a key, or to conduct a sweep: one process has it at a time, and loses it when it dies.
 
     A lock of the operating system decides on one host. Where hosts share the folder but not the locks, the owner's
     sign of life decides: a claim of another host without one for `DEAD_AFTER` seconds is a dead process's.
     """
 
-    def __init__(self, outputs: Path, key: str) -> None:
-        self.owner_file = outputs / "locks" / f"{key[:12]}.owner"
+    def __init__(self, outputs: Path, name: str) -> None:
+        self.owner_file = outputs / "locks" / f"{name}.owner"
         self.owner_file.parent.mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(self.owner_file.with_suffix(".lock"))
         self.released = threading.Event()
+        self.beating: threading.Thread | None = None
 
     def acquire(self, *, tell: Callable[[str], None]) -> None:
         """Wait for the claim; `tell` is told once whom for."""
         told = False
-        while not self._try():
+        while not self.try_to_acquire():
             if not told:
                 owner = self._owner()
-                tell(f"waiting: process {owner.get('pid', '?')} on {owner.get('host', '?')} is painting this very picture")
+                tell(
+                    f"waiting: process {owner.get('pid', '?')} on {owner.get('host', '?')} is painting this very picture"
+                )
                 told = True
             time.sleep(0.5)
-        self._beat()
-        threading.Thread(target=self._keep_beating, daemon=True).start()
 
-    def _try(self) -> bool:
+    def try_to_acquire(self) -> bool:
+        """Take the claim if no living process has it."""
         try:
             self.lock.acquire(timeout=0)
         except Timeout:
@@ -96,13 +118,21 @@ class Claim:
         if elsewhere and time.time() - owner.get("heartbeat", 0) < DEAD_AFTER:
             self.lock.release()
             return False
+        try:
+            self._beat()
+        except OSError:
+            self.lock.release()
+            raise
+        self.beating = threading.Thread(target=self._keep_beating, daemon=True)
+        self.beating.start()
         return True
 
     def _owner(self) -> dict[str, Any]:
         try:
-            return json.loads(self.owner_file.read_text())
-        except (OSError, json.JSONDecodeError):
+            found = json.loads(self.owner_file.read_text())
+        except (OSError, ValueError):
             return {}
+        return found if isinstance(found, dict) else {}
 
     def _beat(self) -> None:
         partial = self.owner_file.with_suffix(".partial")
@@ -119,5 +149,7 @@ class Claim:
     def release(self) -> None:
         """Give the claim back."""
         self.released.set()
+        if self.beating is not None:
+            self.beating.join()
         self.owner_file.unlink(missing_ok=True)
         self.lock.release()

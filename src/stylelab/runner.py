@@ -1,24 +1,20 @@
 """One run from a checked job to a finished folder: claims, resumes, paints, records, judges, says how it ended."""
 
 import json
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stylelab import devices, images, networks, pictures, provenance, reference, run_folder
+from stylelab import devices, failures, images, networks, pictures, provenance, reference, run_folder
 from stylelab.configuration import root
+from stylelab.interrupts import named, sigterm_as_interrupt
 from stylelab.job import Job
 from stylelab.recorders import FAILED, FINISHED, KILLED, Checkpoint, Folder, Progress, Record, Recorder, save_canvas
 from stylelab.transfer import Step, transfer
 
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: to be treated as Ctrl-C, with an exit code of its own."""
+TRACKED = ("mlflow_uri", "mlflow_run_id", "mlflow_experiment_id")  # what run.json says of the tracked run
 
 
 def run(job: Job, *, hydra_record: Mapping[str, str]) -> Mapping[str, Any]:
@@ -35,26 +31,46 @@ def run(job: Job, *, hydra_record: Mapping[str, str]) -> Mapping[str, Any]:
         KeyboardInterrupt: Ctrl-C or SIGTERM; the last canvas is saved and the run KILLED.
         Exception: whatever stopped the painting; the run is FAILED, with the reason.
     """
-    outputs = Path(job.spec.outputs)
-    claim = run_folder.Claim(outputs, job.key)
+    claim = run_folder.Claim(Path(job.spec.outputs), job.key[:12])
     with sigterm_as_interrupt():
         claim.acquire(tell=_tell)
         try:
-            tracker = _tracker(job)
-            if not job.spec.force and is_done(job, tracker):
-                return run_folder.read(job.folder) | {"skipped": True}
+            job = job.located()
+            if job.spec.retry == "none":
+                _refuse_another_try(job)
+            if run_folder.is_whole(job.folder) and not job.spec.paints_again:
+                return _skipped(job)
             if run_folder.read(job.folder).get("status") == FINISHED:  # forced, or no longer whole: nothing is lost
                 run_folder.set_aside(job.folder)
-            return _paint_and_record(job, tracker, hydra_record).as_json()
+            return _paint_and_record(job, hydra_record).as_json()
         finally:
             claim.release()
 
 
-def is_done(job: Job, tracker: Any | None) -> bool:
-    """Whether a job's picture is painted: its folder whole, and its run FINISHED where it is tracked."""
-    if not run_folder.is_whole(job.folder):
-        return False
-    return tracker is None or tracker.holds_finished(run_folder.read(job.folder).get("mlflow_run_id"))
+def _refuse_another_try(job: Job) -> None:
+    before = run_folder.read(job.folder)
+    if before.get("status") == FAILED:
+        raise ValueError(
+            f"retry: it failed before ({before.get('reason')}), and retry=none: use retry=failed to try again"
+        )
+
+
+def _skipped(job: Job) -> Mapping[str, Any]:
+    """What is known of a finished run; its tracking is completed where a process died in the midst of that."""
+    before = run_folder.read(job.folder)
+    tracker = _tracker(job)
+    if tracker is not None:
+        found = tracker.finished_run(before.get("mlflow_run_id"), job)
+        if found is None:
+            record = Record.of_finished(job, before)
+            tracker.start(record, None)
+            tracker.finish(record)
+            found = record.tracking
+        if before.get("reason") or before.get("mlflow_run_id") != found["mlflow_run_id"]:
+            before |= {"reason": None} | found
+            run_folder.write(job.folder, before)
+    (job.folder / "checkpoint.pt").unlink(missing_ok=True)
+    return before | {"skipped": True}
 
 
 def _tell(message: str) -> None:
@@ -71,32 +87,45 @@ def _tracker(job: Job) -> Any | None:
     return MlflowRecorder(client, experiment, pictures_every=tracking.pictures_every)
 
 
-def _paint_and_record(job: Job, tracker: Recorder | None, hydra_record: Mapping[str, str]) -> Record:
+def _paint_and_record(job: Job, hydra_record: Mapping[str, str]) -> Record:
     before = run_folder.read(job.folder)
     record = Record(job=job, facts=_facts(), started=before.get("started") or time.time())
-    record.tracking = {key: before[key] for key in ("mlflow_run_id", "mlflow_experiment_id") if key in before}
-    checkpoint = Checkpoint(job)
-    recorders = _in_order_of_their_end(job, checkpoint, tracker)
+    record.tracking = {key: before[key] for key in TRACKED if key in before}
+    record.resumed = before.get("resumed", [])
+    folder, checkpoint = Folder(job.folder, pictures_every=job.spec.tracking.pictures_every), Checkpoint(job)
+    steps = sum(level.steps + 1 for level in job.levels) - 1
+    # In the order of their end: the folder is complete before the tracker copies it, the checkpoint goes when both are.
+    recorders: list[Recorder] = [Progress(steps), folder, checkpoint]
     last: Step | None = None
     try:
         resume = checkpoint.load()
-        for recorder in reversed(recorders):  # the tracker first: run.json names its run
-            recorder.start(record, None if resume is None else resume["number"])
+        number = None if resume is None else resume["number"]
+        if number is not None:
+            record.resumed.append({"step": number, "time": time.time(), "host": record.facts["machine"]["host"]})
+        folder.start(record, number)
+        if (tracker := _tracker(job)) is not None:
+            recorders.insert(-1, tracker)
+            tracker.start(record, number)
+            run_folder.write(job.folder, record.as_json())  # it names the tracked run
+        for recorder in (recorders[0], checkpoint):
+            recorder.start(record, number)
         _write_hydra_record(job.folder, hydra_record)
         for last in _paint(job, record, resume):
             for recorder in recorders:
                 recorder.step(last)
         _finish_picture(job, last, record)
+        record.metrics["time/checkpoint_seconds"] = checkpoint.spent
         record.status = FINISHED
     except KeyboardInterrupt as interrupt:
         record.status = KILLED
-        record.reason = "SIGTERM" if isinstance(interrupt, Terminated) else "Ctrl-C"
+        record.reason = named(interrupt)
         if last is not None:
             save_canvas(last, job.folder)
         raise
     except Exception as error:
-        record.status, record.reason = FAILED, f"{type(error).__name__}: {error}"
-        raise
+        shown = failures.explained(error, job)
+        record.status, record.reason = FAILED, f"{type(shown).__name__}: {shown}"
+        raise shown from error
     finally:
         record.ended = time.time()
         record.metrics["time/total_seconds"] = record.ended - record.started
@@ -104,25 +133,24 @@ def _paint_and_record(job: Job, tracker: Recorder | None, hydra_record: Mapping[
     return record
 
 
-def _in_order_of_their_end(job: Job, checkpoint: Checkpoint, tracker: Recorder | None) -> Sequence[Recorder]:
-    """The folder is complete before the tracker copies it; the checkpoint goes when both hold the finished run."""
-    steps = sum(level.steps + 1 for level in job.levels) - 1
-    folder = Folder(job.folder, pictures_every=job.spec.tracking.pictures_every)
-    return [Progress(steps), folder, *([tracker] if tracker else []), checkpoint]
-
-
 def _finish_all(recorders: Sequence[Recorder], record: Record) -> None:
-    """Let every recorder finish, even where another one can't; then raise the first error."""
-    errors: list[Exception] = []
+    """Let every recorder finish, even where another one can't; a run that could not be recorded has not FINISHED."""
+    first: Exception | None = None
     for recorder in recorders:
         try:
             recorder.finish(record)
         except Exception as error:
-            errors.append(error)
-    if errors and record.status == FINISHED:
-        raise errors[0]
-    for error in errors:  # the run's own failure is on its way already
-        _tell(f"could not record it: {error}")
+            shown = failures.explained(error, record.job)
+            if record.status == FINISHED:
+                record.status, record.reason, first = FAILED, f"{type(shown).__name__}: {shown}", shown
+            else:  # the run's own failure is on its way already
+                _tell(f"could not record it: {shown}")
+    if first is None:
+        return
+    kept = run_folder.read(record.job.folder)
+    if kept.get("status") == FINISHED:  # painted whole; only the store does not know: the next start tells it
+        run_folder.write(record.job.folder, kept | {"reason": record.reason})
+    raise first
 
 
 def _facts() -> dict[str, Any]:
@@ -162,20 +190,3 @@ def _write_hydra_record(folder: Path, files: Mapping[str, str]) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-
-
-@contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM raises `Terminated` inside; only a main thread may ask for signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def terminate(signum: int, frame: object) -> None:
-        raise Terminated
-
-    before: Callable | int | None = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

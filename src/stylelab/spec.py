@@ -360,6 +360,11 @@ class Spec:
             )
 
     @property
+    def paints_again(self) -> bool:
+        """Whether a finished picture is painted once more."""
+        return self.force or self.retry == "all"
+
+    @property
     def all_layers(self) -> tuple[str, ...]:
         """Every layer in use, each once."""
         return tuple(dict.fromkeys(self.layers.content + self.layers.style))

@@ -1,8 +1,13 @@
 """A sweep: every run checked before the first starts, what is finished skipped, what failed said at the end."""
 
+import hashlib
+import json
+import os
+import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +18,16 @@ from omegaconf.errors import OmegaConfBaseException
 from stylelab import run_folder
 from stylelab.configuration import in_one_line, plain
 from stylelab.errors import SweepFailed
+from stylelab.interrupts import named, sigterm_as_interrupt
 from stylelab.job import Job, prepare
 
 SWEEP_RUN = "STYLELAB_SWEEP_RUN"  # environment of a sweep's jobs: the parent's MLflow run id
-SWEEP_NAME = "STYLELAB_SWEEP"  # and the sweep's name
+SWEEP_NAME = "STYLELAB_SWEEP"  # the sweep's name
+FAULTS = "STYLELAB_SWEEP_FAULTS"  # and the folder for what stops a run before it has a folder of its own
+MOST_LAUNCHES = 2  # of one run whose worker dies; a run that fails by itself is launched once
 
-Launch = Callable[[Sequence[Sequence[str]], dict[str, str]], None]
+Compose = Callable[[Sequence[str]], Any]
+Launch = Callable[[Sequence[Sequence[str]], Mapping[str, str]], None]
 
 
 @dataclass(frozen=True)
@@ -30,13 +39,7 @@ class Member:
     job: Job
 
 
-def conduct(
-    overrides: Sequence[Sequence[str]],
-    *,
-    compose: Callable[[Sequence[str]], Any],
-    launch: Launch,
-    config: DictConfig,
-) -> None:
+def conduct(overrides: Sequence[Sequence[str]], *, compose: Compose, launch: Launch, config: DictConfig) -> None:
     """Carry a sweep out.
 
     Args:
@@ -49,28 +52,33 @@ def conduct(
     Raises:
         ValueError: a run can't be made as it is configured; nothing was painted.
         SweepFailed: not every run is finished.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the table.
     """
-    members = [check(n, job, varied, compose) for n, (job, varied) in enumerate(zip(overrides, differing(overrides), strict=True))]
-    name = config.sweep or f"{config.hydra.runtime.choices.get('experiment') or 'sweep'}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
-    Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
-    parent = _Parent(members[0].job, name)
-    started = time.time()
-    done = {member.job.key for member in members if parent.is_done(member.job)}
-    wanted = _wanted(members, done, config.retry, force=config.force)
-    _tell(f"sweep {name}: {len(members)} runs, {len(members) - len(wanted)} of them done or left alone")
-    try:
-        if wanted:
-            launch([member.overrides for member in wanted], parent.environment)
-    except Exception as error:  # a worker that died, an engine that broke: the table says what is missing
-        _tell(f"the launcher stopped: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
-    finally:
-        painted = {member.job.key for member in wanted}
-        outcomes = [_outcome(member, painted, started) for member in members]
-        _print_table(members, outcomes)
-        parent.close(members, outcomes)
-    unfinished = sum(not outcome.startswith(("finished", "done")) for outcome in outcomes)
-    if unfinished:
-        raise SweepFailed(f"{unfinished} of {len(members)} runs are not finished; the same command again paints only these")
+    with sigterm_as_interrupt():
+        members = checked(overrides, compose)
+        stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+        name = config.sweep or f"{config.hydra.runtime.choices.get('experiment') or 'sweep'}_{stamp}"
+        folder = Path(config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        _Sweep(members, name, folder).conduct(launch)
+
+
+def checked(overrides: Sequence[Sequence[str]], compose: Compose) -> list[Member]:
+    """Every run of a sweep, composed and prepared; nothing is painted.
+
+    Raises:
+        ValueError: says which run, what is wrong with it, and how many others have faults.
+    """
+    members, faults = [], []
+    for number, (run, label) in enumerate(zip(overrides, differing(overrides), strict=True)):
+        try:
+            members.append(Member(tuple(run), label, prepare(plain(compose(run)))))
+        except (ValueError, OmegaConfBaseException) as error:
+            faults.append((f"run {number} ({label}): {in_one_line(error)}", error))
+    if faults:
+        others = f" (and {len(faults) - 1} more of the {len(overrides)} runs)" if len(faults) > 1 else ""
+        raise ValueError(faults[0][0] + others) from faults[0][1]
+    return members
 
 
 def differing(jobs: Sequence[Sequence[str]]) -> list[str]:
@@ -79,48 +87,144 @@ def differing(jobs: Sequence[Sequence[str]]) -> list[str]:
     return [" ".join(override for override in job if override not in common) for job in jobs]
 
 
-def check(number: int, overrides: Sequence[str], label: str, compose: Callable[[Sequence[str]], Any]) -> Member:
-    """Compose and prepare one run of a sweep.
+def note_fault(number: int, error: BaseException) -> None:
+    """Leave what stopped a sweep's run where the sweep finds it, even before the run had a folder of its own."""
+    if os.environ.get(FAULTS):
+        (Path(os.environ[FAULTS]) / str(number)).write_text(f"{type(error).__name__}: {in_one_line(error)}")
 
-    Raises:
-        ValueError: says which run, and what is wrong with it.
+
+class _Sweep:
+    """A sweep under way.
+
+    Args:
+        members: every run, checked.
+        name: the sweep's.
+        folder: of this sweep alone, for Hydra's record and faults.
     """
-    where = f"run {number} ({label})"
-    try:
-        return Member(tuple(overrides), label, prepare(plain(compose(overrides))))
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-    except OmegaConfBaseException as error:
-        raise ValueError(f"{where}: {in_one_line(error)}") from error
 
+    def __init__(self, members: Sequence[Member], name: str, folder: Path) -> None:
+        self.members, self.folder = members, folder
+        self.began = time.time()
+        self.faults: dict[str, str] = {}  # key -> what stopped it
+        self.parent = _Parent(members, name)
+        self.wanted: list[Member] = []
 
-def _wanted(members: Sequence[Member], done: set[str], retry: str, *, force: bool) -> list[Member]:
-    """The members to launch: none twice, none that is finished or that `retry` leaves alone."""
-    found: dict[str, Member] = {}
-    for member in members:
-        finished = member.job.key in done and not force and retry != "all"
-        failed = run_folder.read(member.job.folder).get("status") in ("FAILED", "KILLED")
-        if not finished and not (failed and retry == "none"):
-            found.setdefault(member.job.key, member)
-    return list(found.values())
+    def _wanted(self) -> list[Member]:
+        """The members to launch: none twice, none that is finished or that `retry` leaves alone."""
+        done = self.parent.done(self.members)
+        found: dict[str, Member] = {}
+        for member in self.members:
+            spec = member.job.spec
+            finished = member.job.key in done and not spec.paints_again
+            failed = run_folder.read(member.job.folder).get("status") == "FAILED"
+            if not finished and not (failed and spec.retry == "none"):
+                found.setdefault(member.job.key, member)
+        return list(found.values())
 
+    def conduct(self, launch: Launch) -> None:
+        """Launch what is wanted, say what became of it, close the parent run."""
+        reason = "its process died"
+        try:
+            self.wanted = self._wanted()
+            left = len(self.members) - len(self.wanted)
+            _tell(f"sweep {self.parent.name}: {len(self.members)} runs, {left} of them done, doubled or left alone")
+            self._launch_all(launch)
+        except KeyboardInterrupt as interrupt:
+            reason = f"the sweep was interrupted by {named(interrupt)}"
+            raise
+        finally:
+            for member in self.wanted:
+                self._settle(member, reason)
+            outcomes = [self._outcome(member) for member in self.members]
+            _print_table(self.members, outcomes)
+            self.parent.close(self.members, outcomes)
+        unfinished = sum(not outcome.startswith(("finished", "done")) for outcome in outcomes)
+        if unfinished:
+            raise SweepFailed(
+                f"{unfinished} of {len(self.members)} runs are not finished; the same command again paints only these"
+            )
 
-def _outcome(member: Member, painted: set[str], started: float) -> str:
-    """How a member stands, in a few words."""
-    record = run_folder.read(member.job.folder)
-    status = record.get("status")
-    if status == "FINISHED":
-        return "finished" if member.job.key in painted and record.get("ended", 0) >= started else "done before"
-    if status in ("FAILED", "KILLED"):
-        return f"{status.lower()}: {record.get('reason')}"
-    return "interrupted" if status == "RUNNING" else "missing"
+    def _launch_all(self, launch: Launch) -> None:
+        """Launch; where a worker's death took the launcher along, launch again what it left undone."""
+        launches: Counter = Counter()
+        remaining = self.wanted
+        while remaining:
+            launches.update(member.job.key for member in remaining)
+            faults = self.folder / f"faults-{os.getpid()}-{max(launches.values())}"
+            faults.mkdir(exist_ok=True)
+            broken = False
+            try:
+                launch([member.overrides for member in remaining], self.parent.environment | {FAULTS: str(faults)})
+            except Exception as error:  # a worker that died, an engine that broke: the table says what is missing
+                broken = True
+                _tell(f"the launcher stopped: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            finally:
+                self._collect(faults, remaining)
+            if not broken:
+                return
+            undone = [member for member in remaining if not self._has_ended(member)]
+            if len(undone) == len(remaining) and not any(self._was_begun(member) for member in undone):
+                return  # nothing can be launched at all
+            remaining = [
+                member for member in undone if launches[member.job.key] < MOST_LAUNCHES or not self._was_begun(member)
+            ]
+
+    def _collect(self, faults: Path, launched: Sequence[Member]) -> None:
+        for number, member in enumerate(launched):
+            note = faults / str(number)
+            if note.is_file():
+                self.faults[member.job.key] = note.read_text()
+        shutil.rmtree(faults, ignore_errors=True)
+
+    def _was_begun(self, member: Member) -> bool:
+        try:
+            return (member.job.located().folder / "run.json").stat().st_mtime >= self.began
+        except FileNotFoundError:
+            return False
+
+    def _has_ended(self, member: Member) -> bool:
+        record = run_folder.read(member.job.located().folder)
+        ended = record.get("status") in ("FINISHED", "FAILED", "KILLED") and self._was_begun(member)
+        return ended or member.job.key in self.faults
+
+    def _settle(self, member: Member, reason: str) -> None:
+        """Say of a run whose process is gone that it was killed; leave one alone that another process paints."""
+        folder = member.job.located().folder
+        if run_folder.read(folder).get("status") != "RUNNING":
+            return
+        claim = run_folder.Claim(Path(member.job.spec.outputs), member.job.key[:12])
+        if claim.try_to_acquire():
+            try:
+                record = run_folder.read(folder) | {"status": "KILLED", "reason": reason, "ended": time.time()}
+                run_folder.write(folder, record)
+                self.parent.settle(record.get("mlflow_run_id"), reason)
+            finally:
+                claim.release()
+
+    def _outcome(self, member: Member) -> str:
+        """How a member stands, in a few words."""
+        record = run_folder.read(member.job.located().folder)
+        status, ended = record.get("status"), record.get("ended") or 0
+        fault = self.faults.get(member.job.key)
+        if status == "FINISHED" and not record.get("reason") and not fault:
+            return "finished" if ended >= self.began else "done before"
+        if fault and ended < self.began:
+            return f"failed: {fault}"
+        if status in ("FAILED", "KILLED") or record.get("reason"):
+            return f"{'killed' if status == 'KILLED' else 'failed'}: {record.get('reason')}"
+        return "running: another process paints it" if status == "RUNNING" else "missing: it was not begun"
 
 
 def _print_table(members: Sequence[Member], outcomes: Sequence[str]) -> None:
     print("\nrun  outcome      picture or reason")
     for number, (member, outcome) in enumerate(zip(members, outcomes, strict=True)):
         word, _, reason = outcome.partition(": ")
-        print(f"{number:>3}  {word:<11}  {reason or member.job.folder}  ({member.label})")
+        print(f"{number:>3}  {word:<11}  {reason or member.job.located().folder}  ({member.label})")
+    print(", ".join(f"{count} {word}" for word, count in _counts(outcomes).items()))
+
+
+def _counts(outcomes: Sequence[str]) -> Mapping[str, int]:
+    return Counter(outcome.partition(":")[0] for outcome in outcomes)
 
 
 def _tell(message: str) -> None:
@@ -128,26 +232,55 @@ def _tell(message: str) -> None:
 
 
 class _Parent:
-    """The sweep's own run in MLflow; without tracking, nothing."""
+    """The sweep's own run in MLflow; without tracking, nothing.
 
-    def __init__(self, job: Job, name: str) -> None:
-        self.name, self.run_id, self.tracker = name, None, None
-        if job.spec.tracking.store == "mlflow":
+    One that a killed process left RUNNING is gone on with by the same runs' next sweep.
+    """
+
+    def __init__(self, members: Sequence[Member], name: str) -> None:
+        self.name, self.tracker = name, None
+        tracked = [member.job for member in members if member.job.spec.tracking.store == "mlflow"]
+        self.claim = run_folder.Claim(Path(members[0].job.spec.outputs), claim_name(fingerprint(members)))
+        if tracked:
             from stylelab.tracking import SweepTracker  # MLflow takes seconds to import
 
-            self.tracker = SweepTracker(job, name)
-            self.run_id = self.tracker.run_id
+            alone = self.claim.try_to_acquire()  # else another process conducts the very same sweep
+            self.tracker = SweepTracker(tracked[0], name, fingerprint=fingerprint(members), alone=alone)
+            self.name = self.tracker.name
 
     @property
     def environment(self) -> dict[str, str]:
-        return {SWEEP_RUN: self.run_id, SWEEP_NAME: self.name} if self.run_id else {}
+        return {SWEEP_RUN: self.tracker.run_id, SWEEP_NAME: self.name} if self.tracker else {}
 
-    def is_done(self, job: Job) -> bool:
-        if not run_folder.is_whole(job.folder):
-            return False
-        return self.tracker is None or run_folder.read(job.folder).get("mlflow_run_id") in self.tracker.finished
+    def done(self, members: Sequence[Member]) -> set[str]:
+        """The keys whose folder is whole and, where they are tracked, whose run is FINISHED in the store."""
+        whole = {
+            member.job.key: run_folder.read(member.job.folder).get("mlflow_run_id")
+            for member in members
+            if run_folder.is_whole(member.job.folder)
+        }
+        if self.tracker is None:
+            return set(whole)
+        finished = self.tracker.finished_among([run_id for run_id in whole.values() if run_id])
+        return {key for key, run_id in whole.items() if run_id in finished}
+
+    def settle(self, run_id: str | None, reason: str) -> None:
+        """Mark a dead process's run."""
+        if self.tracker is not None and run_id:
+            self.tracker.mark_killed(run_id, reason)
 
     def close(self, members: Sequence[Member], outcomes: Sequence[str]) -> None:
         if self.tracker is not None:
-            ids = [run_folder.read(member.job.folder).get("mlflow_run_id") for member in members]
-            self.tracker.close([run_id for run_id in dict.fromkeys(ids) if run_id], outcomes)
+            ids = [run_folder.read(member.job.located().folder).get("mlflow_run_id") for member in members]
+            self.tracker.close([run_id for run_id in dict.fromkeys(ids) if run_id], _counts(outcomes))
+            self.claim.release()
+
+
+def fingerprint(members: Sequence[Member]) -> str:
+    """What two sweeps of the same runs have in common, whatever they are called."""
+    return hashlib.sha256(json.dumps(sorted({member.job.key for member in members})).encode()).hexdigest()
+
+
+def claim_name(fingerprint: str) -> str:
+    """The name of the claim on a sweep."""
+    return f"sweep-{fingerprint[:12]}"

@@ -1,26 +1,29 @@
 """The MLflow recorder: parameters, tags, metrics in batches, pictures; and the store that they go to."""
 
+import csv
 import getpass
 import json
 import logging
 import os
+import platform
 import re
 import shlex
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
+from PIL import Image
 
 from stylelab import images, pictures
 from stylelab.job import Job
 from stylelab.objective import Losses
 from stylelab.provenance import flattened
-from stylelab.recorders import RUNNING, Record
-from stylelab.sweep import SWEEP_NAME, SWEEP_RUN
+from stylelab.recorders import FINISHED, KILLED, RUNNING, Record
+from stylelab.run_folder import Claim
+from stylelab.sweep import SWEEP_NAME, SWEEP_RUN, claim_name
 from stylelab.transfer import Step
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 
 LARGEST_BATCH = 1000  # metrics that MLflow takes in one request
 MOST_METRICS_OF_A_STEP = 50  # four sums and every layer
+LOGGED_FILES = (".png", ".csv", ".json", ".yaml")  # of a run's folder; the checkpoint is not among them
+LONGEST_TAG = 8000  # characters that MLflow takes in a tag
+RUNS_IN_A_QUESTION = 500  # run ids in one search
 MOST_PARAMETERS = 100  # parameters that MLflow takes in one request
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -75,6 +81,9 @@ def open_store(uri: str | None, *, outputs: Path, experiment: str) -> tuple["Mlf
 class MlflowRecorder:
     """One run in MLflow: an own run, or a sweep's child.
 
+    A run that a dead process left is gone on with: what the store holds already is not written again, and what it
+    lacks of the steps before is taken from the folder.
+
     Args:
         client, experiment: `open_store`'s.
         pictures_every: steps between two pictures of the canvas; 0 for none.
@@ -87,27 +96,45 @@ class MlflowRecorder:
         self.run_id: str | None = None
         self.waiting: list = []
         self.last_write = time.monotonic()
-        self.first_number = 0  # the losses of the steps before this one are in the store already
-        self.pictured: set[int] = set()  # and the pictures of these
+        self.held: dict[str, int] = {}  # the last step of each metric in the store
+        self.pictured: set[int] = set()  # the steps whose canvas is in the store
 
-    def holds_finished(self, run_id: str | None) -> bool:
-        """Whether the store knows a run as FINISHED."""
-        run = self._find(run_id)
-        return run is not None and run.info.status == "FINISHED"
+    def finished_run(self, run_id: str | None, job: Job) -> dict[str, Any] | None:
+        """Where a job's finished run is tracked, if the store has it: the run that the folder names, else one by key."""
+        named = self._find(run_id)
+        found = named if named is not None and named.info.status == "FINISHED" else self._by_key(job, "= 'FINISHED'")
+        return None if found is None else self._place(found.info.run_id)
 
-    def _find(self, run_id: str | None) -> Any | None:
+    def _find(self, run_id: str | None) -> "Run | None":
         from mlflow.exceptions import MlflowException
 
         try:
             run = self.client.get_run(run_id) if run_id else None
-        except MlflowException:  # a run of another store
-            return None
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None  # a run of another store
         return run if run is not None and run.info.lifecycle_stage == "active" else None
 
+    def _by_key(self, job: Job, status: str) -> "Run | None":
+        """The last run of a job's key in its outputs folder, whose claim this process has: no other is painting it."""
+        of_key = f"tags.`stylelab.key` = '{job.key}' and attributes.status {status}"
+        runs = self.client.search_runs([self.experiment], of_key, order_by=["attributes.start_time DESC"])
+        return next((run for run in runs if run.data.tags.get("stylelab.outputs") == _outputs(job)), None)
+
+    def _place(self, run_id: str) -> dict[str, Any]:
+        return {
+            "mlflow_uri": without_password(self.client.tracking_uri),
+            "mlflow_run_id": run_id,
+            "mlflow_experiment_id": self.experiment,
+        }
+
     def start(self, record: Record, resumed_at: int | None) -> None:
-        """Create the run, or go on with the unfinished one that the folder names."""
+        """Create the run, or go on with the unfinished one that the folder names or that has its key."""
         unfinished = self._find(record.tracking.get("mlflow_run_id"))
-        if unfinished is not None and unfinished.info.status != "FINISHED":
+        if unfinished is None or unfinished.info.status == "FINISHED":
+            unfinished = self._by_key(record.job, "!= 'FINISHED'")  # a process killed before its folder named the run
+        if unfinished is not None:
             self._take_over(unfinished, record)
         else:
             run = self.client.create_run(
@@ -119,11 +146,8 @@ class MlflowRecorder:
             self.run_id = run.info.run_id
             self._log_parameters(flattened(record.job.config))
             self._log_inputs(record)
-        record.tracking = {
-            "mlflow_uri": without_password(self.client.tracking_uri),
-            "mlflow_run_id": self.run_id,
-            "mlflow_experiment_id": self.experiment,
-        }
+        record.tracking = self._place(self.run_id)
+        self._catch_up(record.job.folder)
         self.last_write = time.monotonic()
 
     def _take_over(self, run: "Run", record: Record) -> None:
@@ -131,13 +155,42 @@ class MlflowRecorder:
         self.client.update_run(run_id, status=RUNNING)
         for name, value in _tags(record).items():
             self.client.set_tag(run_id, name, value)
-        history = self.client.get_metric_history(run_id, "loss/total")
-        self.first_number = 1 + max((metric.step for metric in history), default=-1)
-        names = [artifact.path for artifact in self.client.list_artifacts(run_id, "images")]
-        self.pictured = {int(match.group(1)) for name in names if (match := re.search(r"canvas%step%(\d+)%", name))}
+        if "stylelab.reason" in run.data.tags:
+            self.client.delete_tag(run_id, "stylelab.reason")
+        for name in run.data.metrics:
+            self.held[name] = max(metric.step for metric in self.client.get_metric_history(run_id, name))
+        self._keep_whole_pictures(run)
         parameters = flattened(record.job.config)  # a process killed in its first second left some out
         self._log_parameters({key: value for key, value in parameters.items() if key not in run.data.params})
         self._log_inputs(record)
+
+    def _keep_whole_pictures(self, run: "Run") -> None:
+        """Note the canvases that are there; remove what a killed process left of one: each comes as PNG and as WebP."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        by_step: dict[int | None, list[str]] = {}
+        for artifact in self.client.list_artifacts(run.info.run_id, "images"):
+            match = re.fullmatch(r"images/canvas[+%]step[+%](\d+)[+%].*\.(?:png|webp)", artifact.path)
+            by_step.setdefault(int(match.group(1)) if match else None, []).append(artifact.path)
+        for step, paths in by_step.items():
+            if step is not None and sorted(Path(path).suffix for path in paths) == [".png", ".webp"]:
+                self.pictured.add(step)
+                continue
+            store = get_artifact_repository(run.info.artifact_uri, tracking_uri=self.client.tracking_uri)
+            for path in paths:
+                store.delete_artifacts(path)
+
+    def _catch_up(self, folder: Path) -> None:
+        """Log what the folder holds and the store lacks: a dead process's last rows and pictures, or a whole run."""
+        for row in csv.DictReader((folder / "losses.csv").read_text().splitlines()):
+            self._keep(_metrics_of_row(row), int(row["step"]))
+            if len(self.waiting) > LARGEST_BATCH - MOST_METRICS_OF_A_STEP:
+                self._write()
+        self._write()
+        for path in sorted(folder.glob("canvas_*.png")):
+            number = int(path.stem.removeprefix("canvas_"))
+            if self._is_due(number):
+                self._log_canvas(pictures.load(path, key="canvas"), number)
 
     def _log_parameters(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -150,27 +203,36 @@ class MlflowRecorder:
         job = record.job
         last = job.levels[-1]
         named = [("content", job.content, last.canvas)]
-        named += [(f"style_{n}", style, size) for n, (style, size) in enumerate(zip(job.styles, last.styles, strict=True))]
+        named += [
+            (f"style_{n}", style, size) for n, (style, size) in enumerate(zip(job.styles, last.styles, strict=True))
+        ]
         for name, picture, size in named:
             self.client.log_image(self.run_id, pictures.resize(picture, size), artifact_file=f"inputs/{name}.png")
 
     def step(self, step: Step) -> None:
         """Keep the losses until the next write; log the canvas now and then."""
-        if step.number >= self.first_number:
-            self.waiting += self._metrics(metrics(step.losses), int(time.time() * 1000), step.number)
-        due = self.pictures_every and step.number % self.pictures_every == 0
-        if due and step.number not in self.pictured:
-            picture = images.to_picture(step.canvas)
-            self.client.log_image(self.run_id, picture, key="canvas", step=step.number, synchronous=True)
+        self._keep(metrics(step.losses), step.number)
+        if self._is_due(step.number):
+            self._log_canvas(images.to_picture(step.canvas), step.number)
         late = time.monotonic() - self.last_write >= self.SECONDS_BETWEEN_WRITES
         if late or len(self.waiting) > LARGEST_BATCH - MOST_METRICS_OF_A_STEP:
             self._write()
 
-    @staticmethod
-    def _metrics(values: Mapping[str, float], timestamp: int, number: int) -> list:
+    def _is_due(self, number: int) -> bool:
+        return bool(self.pictures_every) and number % self.pictures_every == 0 and number not in self.pictured
+
+    def _log_canvas(self, canvas: Image.Image, number: int) -> None:
+        self.client.log_image(self.run_id, canvas, key="canvas", step=number, synchronous=True)
+        self.pictured.add(number)
+
+    def _keep(self, values: Mapping[str, float], number: int) -> None:
+        """Let values wait for the next write, those that the store has not got yet."""
         from mlflow.entities import Metric
 
-        return [Metric(name, value, timestamp, number) for name, value in values.items()]
+        now = int(time.time() * 1000)
+        self.waiting += [
+            Metric(name, value, now, number) for name, value in values.items() if number > self.held.get(name, -1)
+        ]
 
     def _write(self) -> None:
         """Write what waits in one request, which the store takes whole or not at all."""
@@ -184,13 +246,14 @@ class MlflowRecorder:
         if self.run_id is None:
             return
         self._write()
-        final = record.metrics | {f"paper_units/{name}": value for name, value in record.weights_in_paper_units.items()}
-        self.waiting += self._metrics(final, int(time.time() * 1000), 0)
-        self._write()
+        if record.status == FINISHED:  # an unfinished run goes on one day, and a metric is written once
+            paper = {f"paper_units/{name}": value for name, value in record.weights_in_paper_units.items()}
+            self._keep(record.metrics | paper, 0)
+            self._write()
         if record.reason:
             self.client.set_tag(self.run_id, "stylelab.reason", record.reason)
         for path in sorted(record.job.folder.rglob("*")):
-            if path.is_file() and path.suffix not in (".pt", ".lock", ".partial"):
+            if path.is_file() and path.suffix in LOGGED_FILES:
                 place = path.parent.relative_to(record.job.folder).as_posix()
                 self.client.log_artifact(self.run_id, str(path), None if place == "." else place)
         self.client.set_terminated(self.run_id, status=record.status)
@@ -205,10 +268,24 @@ def metrics(losses: Losses) -> dict[str, float]:
     return found
 
 
+def _metrics_of_row(row: Mapping[str, str]) -> dict[str, float]:
+    """What `metrics` gave for the step of a row of losses.csv."""
+    found = {f"loss/{name}": float(row[name]) for name in ("total", "content", "style", "variation")}
+    for column, value in row.items():
+        if (term := column.removesuffix("/unweighted")) != column and "/" in term:
+            found[f"loss/{term}"] = float(value)
+    return found
+
+
+def _outputs(job: Job) -> str:
+    return str(Path(job.spec.outputs).resolve())
+
+
 def _tags(record: Record) -> dict[str, str]:
     facts = record.facts
     tags = {
         "stylelab.key": record.job.key,
+        "stylelab.outputs": _outputs(record.job),
         "stylelab.host": facts["machine"]["host"],
         "stylelab.pid": str(os.getpid()),
         "mlflow.user": _user(),
@@ -238,39 +315,78 @@ class SweepTracker:
 
     Args:
         job: any member's, for its store.
-        name: the sweep's.
+        name: the sweep's; a parent that is gone on with keeps its own.
+        fingerprint: the same for sweeps of the same runs.
+        alone: whether no living process conducts a sweep of the same runs.
     """
 
-    def __init__(self, job: Job, name: str) -> None:
+    MEMBERS_IN_A_TAG = 200  # ids of 32 characters; MLflow takes 8000 characters
+
+    def __init__(self, job: Job, name: str, *, fingerprint: str, alone: bool) -> None:
         of = job.spec.tracking
-        self.client, self.experiment = open_store(of.uri, outputs=Path(job.spec.outputs), experiment=of.experiment)
+        self.outputs = Path(job.spec.outputs)
+        self.client, self.experiment = open_store(of.uri, outputs=self.outputs, experiment=of.experiment)
+        found = self._left_running(fingerprint, alone=alone)
+        self.name = found.data.tags["stylelab.sweep"] if found is not None else name
         tags = {
-            "stylelab.sweep": name,
+            "stylelab.sweep": self.name,
             "stylelab.role": "sweep",
-            "stylelab.command": shlex.join(sys.argv),
+            "stylelab.fingerprint": fingerprint,
+            "stylelab.outputs": _outputs(job),
+            "stylelab.command": shlex.join(sys.argv)[:LONGEST_TAG],
+            "stylelab.host": platform.node(),
+            "stylelab.pid": str(os.getpid()),
             "mlflow.user": _user(),
         }
-        self.run_id = self.client.create_run(self.experiment, run_name=name, tags=tags).info.run_id
-        self.finished = self._finished_runs()
+        if found is None:
+            self.run_id = self.client.create_run(self.experiment, run_name=name, tags=tags).info.run_id
+            return
+        self.run_id = found.info.run_id
+        for key, value in tags.items():
+            self.client.set_tag(self.run_id, key, value)
 
-    def _finished_runs(self) -> set[str]:
-        """The ids of every FINISHED run of the experiment."""
-        found, token = set(), None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment], "attributes.status = 'FINISHED'", max_results=1000, page_token=token
-            )
-            found |= {run.info.run_id for run in page}
-            token = page.token
-            if not token:
-                return found
+    def _left_running(self, fingerprint: str, *, alone: bool) -> "Run | None":
+        """A dead process's parent run of the same runs, to go on with; those of other sweeps are closed."""
+        running = "tags.`stylelab.role` = 'sweep' and attributes.status = 'RUNNING'"
+        found = None
+        for run in self.client.search_runs([self.experiment], running, order_by=["attributes.start_time DESC"]):
+            tags = run.data.tags
+            if tags.get("stylelab.outputs") != str(self.outputs.resolve()):
+                continue
+            if tags.get("stylelab.fingerprint") == fingerprint:
+                if alone and found is None:
+                    found = run
+                elif alone:
+                    self.mark_killed(run.info.run_id, "its process died", status="FAILED")
+                continue
+            claim = Claim(self.outputs, claim_name(tags.get("stylelab.fingerprint", "")))
+            if claim.try_to_acquire():
+                self.mark_killed(run.info.run_id, "its process died", status="FAILED")
+                claim.release()
+        return found
 
-    def close(self, members: Sequence[str], outcomes: Sequence[str]) -> None:
-        """Link the members, count the outcomes, and end FINISHED where every run is, else FAILED."""
-        counts = Counter(outcome.partition(":")[0].replace(" ", "_") for outcome in outcomes)
-        self.client.set_tag(self.run_id, "stylelab.members", json.dumps(members))
-        self.client.set_tag(self.run_id, "stylelab.counts", json.dumps(counts))
-        for outcome, count in counts.items():
+    def mark_killed(self, run_id: str, reason: str, *, status: str = KILLED) -> None:
+        """End a dead process's run."""
+        self.client.set_tag(run_id, "stylelab.reason", reason)
+        self.client.set_terminated(run_id, status=status)
+
+    def finished_among(self, run_ids: Sequence[str]) -> set[str]:
+        """Those of some runs that the store knows as FINISHED."""
+        found = set()
+        for first in range(0, len(run_ids), RUNS_IN_A_QUESTION):
+            listed = ", ".join(f"'{run_id}'" for run_id in run_ids[first : first + RUNS_IN_A_QUESTION])
+            asked = f"attributes.run_id IN ({listed}) and attributes.status = 'FINISHED'"
+            found |= {run.info.run_id for run in self.client.search_runs([self.experiment], asked)}
+        return found
+
+    def close(self, members: Sequence[str], counts: Mapping[str, int]) -> None:
+        """Link the members, write the counts of outcomes, and end FINISHED where every run is, else FAILED."""
+        for number, first in enumerate(range(0, len(members), self.MEMBERS_IN_A_TAG)):
+            name = "stylelab.members" if number == 0 else f"stylelab.members.{number}"
+            self.client.set_tag(self.run_id, name, json.dumps(members[first : first + self.MEMBERS_IN_A_TAG]))
+        named = {outcome.replace(" ", "_"): count for outcome, count in counts.items()}
+        self.client.set_tag(self.run_id, "stylelab.counts", json.dumps(named))
+        for outcome, count in named.items():
             self.client.log_metric(self.run_id, f"runs/{outcome}", count)
-        whole = set(counts) <= {"finished", "done_before"}
+        whole = set(named) <= {"finished", "done_before"}
         self.client.set_terminated(self.run_id, status="FINISHED" if whole else "FAILED")
