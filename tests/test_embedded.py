@@ -18,8 +18,14 @@ MEANS = PARAMETERS.parent / "vgg19_caffe_mean_activations.json"
 HELD_OUT = ("108082", "207038", "258089", "45077", "78019")  # of BSDS500's every tenth, never trained on
 # Largest ||F - F_vgg||^2 / ||F_vgg||^2 over those photographs, a tenth above what was measured at 256 pixels.
 BOUNDS = {
-    "relu1_1": 1e-6, "relu2_1": 0.08, "relu2_2": 0.22, "relu3_1": 0.25, "relu4_1": 0.36, "relu4_2": 0.51, "relu5_1": 0.97,
-}  # fmt: skip
+    "relu1_1": 1e-6,
+    "relu2_1": 0.08,
+    "relu2_2": 0.22,
+    "relu3_1": 0.25,
+    "relu4_1": 0.36,
+    "relu4_2": 0.51,
+    "relu5_1": 0.97,
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +45,7 @@ def test_the_file_is_at_most_five_megabytes_and_the_one_recorded(shipped):
 def test_a_file_with_another_checksum_is_refused(tmp_path):
     (tmp_path / "other.safetensors").write_bytes(PARAMETERS.read_bytes() + b" ")
     (tmp_path / "other.json").write_text(PARAMETERS.with_suffix(".json").read_text())
-    with pytest.raises(ValueError, match="has sha256 .* get it anew"):
+    with pytest.raises(ValueError, match=r"has sha256 .* get it anew"):
         load_parameters(tmp_path / "other.safetensors")
 
 
@@ -63,7 +69,7 @@ def test_features_have_the_channels_and_sizes_of_vgg19(shipped, size):
 
 
 def test_an_unknown_layer_is_refused_with_the_list_of_those_there_are(shipped):
-    with pytest.raises(ValueError, match="embedded network has relu1_1.*got relu5_4"):
+    with pytest.raises(ValueError, match=r"embedded network has relu1_1.*got relu5_4"):
         EmbeddedEncoder(["relu1_1", "relu5_4"], shipped)
 
 
@@ -115,7 +121,7 @@ def vgg19_multiplications() -> float:
     """The same for VGG-19, cut after conv5_1."""
     used = CONVOLUTIONS[: CONVOLUTIONS.index("conv5_1") + 1]
     inputs = (3, *(channels(name) for name in used))
-    pairs = zip(inputs, used)
+    pairs = zip(inputs[:-1], used, strict=True)
     return sum(before * channels(name) * 9 / 4 ** (block(name) - 1) for before, name in pairs)
 
 

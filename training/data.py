@@ -60,10 +60,10 @@ def integer(end: int, generator: Generator) -> int:
 
 
 def crop(image: Tensor, size: int, generator: Generator) -> Tensor:
-    """A random square of a uint8 picture, from 0.6 size to its whole short side, resampled to size, turned at random."""
+    """A random square of a uint8 picture, 0.6 to 3 times size where it fits, resampled to size, turned at random."""
     _, height, width = image.shape
     shortest, longest = min(0.6 * size, height, width), min(height, width, 3 * size)
-    side = int(round(shortest * (longest / shortest) ** uniform(generator)))
+    side = round(shortest * (longest / shortest) ** uniform(generator))
     top, left = integer(height - side + 1, generator), integer(width - side + 1, generator)
     square = image[None, :, top : top + side, left : left + side].float() / 255
     square = functional.interpolate(square, size=(size, size), mode="bicubic", antialias=True, align_corners=False)[0]
@@ -94,8 +94,9 @@ def smooth(image: Tensor) -> Tensor:
 
 def chequer(size: int, generator: Generator) -> Tensor:
     """A pattern of period 2 to 8 pixels with its own colour, strong in some places and weak in others."""
-    period, rows, columns = 2 ** (1 + integer(3, generator)), *torch.meshgrid(*[torch.arange(size)] * 2, indexing="ij")
-    wave = torch.cos(2 * math.pi * rows / period) * (torch.cos(2 * math.pi * columns / period) if integer(2, generator) else 1)
+    period = 2 ** (1 + integer(3, generator))
+    line = torch.cos(2 * math.pi * torch.arange(size) / period)
+    wave = torch.outer(line, line if integer(2, generator) else torch.ones(size))
     place = spectrum_noise(size, 3.0, generator)[:1].clamp(0, 2)
     return wave * place * torch.randn(3, 1, 1, generator=generator)
 

@@ -17,19 +17,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from stylelab.embedded import TRUNK, layer_shapes
-from stylelab.vgg import Encoder
+from stylelab.embedded import MEAN_RGB, TRUNK, layer_shapes
+from stylelab.vgg import Encoder, Parameters
 from training.data import Pictures, split_photographs
-from training.distil import encoder, layer_errors, rate_at, teacher_of
+from training.distil import rate_at
+from training.errors import GRAM_WEIGHT, layer_errors
 from training.muon import Muon
 from training.start import chosen, fitted
+from training.teacher import encoder, normalised
 
 NAMES = [name for name, *_ in TRUNK]
 BELOW = TRUNK[: NAMES.index("conv4_2") + 1]
 ABOVE = TRUNK[NAMES.index("conv4_2") + 1 :]
 SIZE = 160  # pixels of a crop: ten places a side at relu5_1
 PART = 16  # crops that pass through VGG-19 at a time
-GRAM_WEIGHT = 3.0
 
 
 def respond(hidden: Tensor, trunk: tuple, parameters: dict[str, Tensor]) -> Tensor:
@@ -44,10 +45,9 @@ def respond(hidden: Tensor, trunk: tuple, parameters: dict[str, Tensor]) -> Tens
 
 
 @torch.no_grad()
-def keep(
-    pictures: Pictures, parameters: dict[str, Tensor], teacher: Encoder, mean: Tensor, crops: int
-) -> dict[str, Tensor]:
+def keep(pictures: Pictures, parameters: dict[str, Tensor], teacher: Encoder, crops: int) -> dict[str, Tensor]:
     """The student's conv4_2 and the teacher's layers for so many crops, all in bfloat16."""
+    mean = torch.tensor(MEAN_RGB).view(1, 3, 1, 1) / 255
     kept: dict[str, list[Tensor]] = {}
     for _ in range(crops // PART):
         images = pictures.batch(PART, SIZE).contiguous(memory_format=torch.channels_last)
@@ -116,45 +116,50 @@ def train(
     return average
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--teacher", type=Path, required=True)
-    parser.add_argument("--photographs", type=Path, required=True)
-    parser.add_argument("--paintings", type=Path, nargs="*", default=[])
-    parser.add_argument("--start", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--crops", type=int, default=4000)
+    parser.add_argument("--teacher", type=Path, required=True, help="VGG-19's Caffe parameters, safetensors")
+    parser.add_argument("--photographs", type=Path, required=True, help="folder; every tenth is kept for validation")
+    parser.add_argument("--paintings", type=Path, nargs="*", default=[], help="pictures to train on besides")
+    parser.add_argument("--start", type=Path, required=True, help="parameters to start from")
+    parser.add_argument("--output", type=Path, required=True, help="file for the parameters found")
+    parser.add_argument("--crops", type=int, default=4000, help="0.3 MB of memory each")
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
     training, validation = split_photographs(options.photographs)
-    normalised, means = teacher_of(options.teacher)
-    layers = ("conv4_3", "conv4_4", "conv5_1", "relu5_1")
-    teacher = encoder(normalised, layers).to(torch.bfloat16)
-    parameters = {name: value.float() for name, value in load_file(options.start).items()}
-    mean = encoder_mean()
+    rescaled, means = normalised(options.teacher)
+    start = {name: value.float() for name, value in load_file(options.start).items()}
     pictures = Pictures(training, options.paintings, options.seed)
-    few = keep(pictures, parameters, teacher, mean, options.crops // 8)
-    shapes = {f"{name}.weight": shape for name, shape in layer_shapes().items()}
-    deep = {name: value for name, value in thinned(few).items()}
-    same = all(name in parameters and parameters[name].shape == shape for name, shape in shapes.items())
-    if same:
-        deep = {name: parameters[name] for name in deep}
-    teacher = encoder(normalised, ("relu5_1",)).to(torch.bfloat16)
-    kept = keep(pictures, parameters, teacher, mean, options.crops)
-    fresh = keep(Pictures(validation, [], 1), parameters, teacher, mean, 48)
-    deep = {name: value.detach().clone().requires_grad_() for name, value in deep.items()}
+    deep = first_parameters(start, rescaled, pictures, options.crops // 8)
+    teacher = encoder(rescaled, ("relu5_1",)).to(torch.bfloat16)
+    kept = keep(pictures, start, teacher, options.crops)
+    fresh = keep(Pictures(validation, [], 1), start, teacher, 48)
     deep = train(deep, kept, fresh, means["relu5_1"], options)
     wanted = {f"{name}.{part}" for name in layer_shapes() for part in ("weight", "bias")}
-    save_file({name: value.contiguous() for name, value in (parameters | deep).items() if name in wanted}, options.output)
+    found = {name: value.contiguous() for name, value in (start | deep).items() if name in wanted}
+    save_file(found, options.output)
 
 
-def encoder_mean() -> Tensor:
-    from stylelab.embedded import MEAN_RGB
-
-    return torch.tensor(MEAN_RGB).view(1, 3, 1, 1) / 255
+def first_parameters(
+    start: dict[str, Tensor], rescaled: Parameters, pictures: Pictures, crops: int
+) -> dict[str, Tensor]:
+    """The deep convolutions of start where they have the right shapes, else VGG-19 thinned on so many crops."""
+    shapes = {f"{name}.weight": shape for name, shape in layer_shapes().items()}
+    names = {f"{name}.{part}" for name, *_ in ABOVE if name != "pool" for part in ("weight", "bias")}
+    names |= {"head.relu5_1.weight", "head.relu5_1.bias"}
+    if all(name in start and tuple(start[name].shape) == shapes.get(name, start[name].shape) for name in names):
+        deep = {name: start[name] for name in sorted(names)}
+    else:
+        teacher = encoder(rescaled, tuple(name for name, *_ in ABOVE if name != "pool")).to(torch.bfloat16)
+        deep = thinned(keep(pictures, start, teacher, crops))
+    return {name: value.detach().clone().requires_grad_() for name, value in deep.items()}
 
 
 if __name__ == "__main__":

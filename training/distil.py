@@ -16,101 +16,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stylelab import parameters
-from stylelab.embedded import LAYERS, PARAMETERS, EmbeddedEncoder
-from stylelab.vgg import CAFFE, Encoder, Parameters
+from stylelab.embedded import LAYERS, EmbeddedEncoder
+from stylelab.vgg import Parameters
 from training.data import Pictures, split_photographs, uniform
+from training.errors import LEARNED, errors, total
 from training.feedback import Easel
 from training.muon import Muon
 from training.start import AIMS, starting_parameters
+from training.teacher import encoder, normalised
 
-LEARNED = LAYERS[1:]  # relu1_1 is VGG-19's own
-WEIGHTS = {"relu2_1": 1.0, "relu2_2": 0.5, "relu3_1": 1.0, "relu4_1": 1.0, "relu4_2": 1.0, "relu5_1": 1.0}
-GRAM_WEIGHT = 3.0  # of the relative Gram error against the relative feature error
-MEANS = PARAMETERS.parent / "vgg19_caffe_mean_activations.json"
 AVERAGING = 0.998  # of the exported parameters over the last some 500 batches
-
-
-def robust(error: Tensor, power: Tensor) -> Tensor:
-    """Mean over pictures of error / power; beyond one it counts by its logarithm only.
-
-    A picture with next to no response would else have an endless error: its power counts as 5 % of the mean at least.
-    """
-    return (2 * torch.log1p(error / (power + 0.05 * power.mean()) / 2)).mean()
-
-
-def layer_errors(ours: Tensor, theirs: Tensor, mean: Tensor, canvases: int) -> dict[str, Tensor]:
-    """Relative errors of one layer's features and Gram matrices, in the normalised scale and in the Caffe scale.
-
-    ours, theirs: (N, C, H, W), normalised; mean: (C,), what they were divided by. The first `canvases` pictures strive
-    for the style of the next as many: there the error of the difference of Gram matrices counts too, which is all that
-    painting sees.
-    """
-    caffe = mean.square()
-    ours, theirs = (features.permute(0, 2, 3, 1).flatten(1, 2) for features in (ours, theirs))
-    difference, gram = Comparison.apply(ours, theirs)
-    wanted = torch.bmm(theirs.transpose(1, 2), theirs).float() / theirs.shape[1]
-    power = wanted.diagonal(dim1=1, dim2=2)
-    found = {"features": robust(difference.sum(1), power.sum(1)), "caffe_features": robust(difference @ caffe, power @ caffe)}
-    wrong = gram - wanted
-    found |= gram_errors("gram", wrong, wanted, caffe)
-    if canvases:
-        canvas, style = slice(canvases), slice(canvases, 2 * canvases)
-        found |= gram_errors("gap_gram", wrong[canvas] - wrong[style], wanted[style], caffe)
-    return found
-
-
-def gram_errors(name: str, wrong: Tensor, wanted: Tensor, caffe: Tensor) -> dict[str, Tensor]:
-    """||wrong||^2 / ||wanted||^2, (N, C, C) both, in the normalised and in the Caffe scale, whose squares caffe holds."""
-    squares = wrong.square(), wanted.square()
-    return {
-        name: robust(*(square.sum((1, 2)) for square in squares)),
-        f"caffe_{name}": robust(*((square @ caffe) @ caffe for square in squares)),
-    }
-
-
-class Comparison(torch.autograd.Function):
-    """Mean squared differences by channel (N, C) and Gram matrices of ours (N, C, C), with few passes over memory.
-
-    ours, theirs: (N, places, C), multiplied in their own type. What autograd would do takes half of a training step.
-    """
-
-    @staticmethod
-    def forward(context, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
-        difference = ours - theirs
-        context.save_for_backward(ours, difference)
-        gram = torch.bmm(ours.transpose(1, 2), ours).float() / ours.shape[1]
-        return torch.linalg.vector_norm(difference, dim=1, dtype=torch.float32).square() / ours.shape[1], gram
-
-    @staticmethod
-    def backward(context, by_difference: Tensor, by_gram: Tensor) -> tuple[Tensor, None]:
-        ours, difference = context.saved_tensors
-        by_gram = ((by_gram + by_gram.transpose(1, 2)) / ours.shape[1]).to(ours.dtype)
-        weights = (2 / ours.shape[1] * by_difference).to(ours.dtype)
-        return torch.baddbmm(difference * weights[:, None], ours, by_gram), None
-
-
-def errors(
-    student: EmbeddedEncoder, teacher: Encoder, means: dict[str, Tensor], images: Tensor, canvases: int = 0
-) -> dict[str, Tensor]:
-    """layer/kind -> relative error on a batch of images, the first `canvases` of them followed by their styles."""
-    with torch.no_grad():
-        truth = teacher(images)
-    with torch.autocast(images.device.type, torch.bfloat16):
-        answers = student(images.contiguous(memory_format=torch.channels_last))
-        found = {}
-        for layer in LEARNED:
-            for name, error in layer_errors(answers[layer], truth[layer], means[layer], canvases).items():
-                found[f"{layer}/{name}"] = error
-    return found
-
-
-def total(found: dict[str, Tensor]) -> Tensor:
-    """The loss: the errors of all layers, features and Gram matrices, weighted."""
-    return sum(
-        WEIGHTS[name.split("/")[0]] * (GRAM_WEIGHT if name.endswith("gram") else 1.0) * error
-        for name, error in found.items()
-    )
 
 
 class Average:
@@ -147,7 +62,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--photographs", type=Path, required=True, help="folder; every tenth is kept for validation")
     parser.add_argument("--paintings", type=Path, nargs="*", default=[], help="pictures to train on besides")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--start", type=Path, help="parameters to start from (.safetensors); VGG-19 thinned if not given")
+    parser.add_argument("--start", type=Path, help="parameters to start from; VGG-19 thinned if not given")
     parser.add_argument("--minutes", type=float, required=True, help="length of the schedule")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--batch", type=int, default=8)
@@ -156,18 +71,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     return parser.parse_args()
-
-
-def teacher_of(path: Path) -> tuple[Parameters, dict[str, Tensor]]:
-    """VGG-19 rescaled to mean activation one, as vgg19_normalised is, and the means that it was divided by."""
-    means = parameters.read_means(MEANS, pool="average")
-    return parameters.normalise(parameters.read(path, CAFFE), means), {
-        layer: parameters._without_dead(value) for layer, value in means.items()
-    }
-
-
-def encoder(of: Parameters, layers: tuple[str, ...]) -> Encoder:
-    return Encoder(of, layers=layers, pool="average", pool_factor=1.0, padding="zeros")
 
 
 class Run:
@@ -179,10 +82,10 @@ class Run:
         self.pictures = Pictures(training, options.paintings, options.seed)
         self.held_out = Pictures(validation, [], 1).still_batch(24, 160).to(self.device)
         torch.manual_seed(options.seed)
-        normalised, self.means = teacher_of(options.teacher)
-        self.teacher = encoder(normalised, LEARNED).to(self.device, torch.bfloat16)
+        rescaled, self.means = normalised(options.teacher)
+        self.teacher = encoder(rescaled, LEARNED).to(self.device, torch.bfloat16)
         stored = torch.load(self.checkpoint, map_location=self.device) if self.checkpoint.exists() else None
-        first = stored["parameters"] if stored else self._first_parameters(normalised)
+        first = stored["parameters"] if stored else self._first_parameters(rescaled)
         self.student = EmbeddedEncoder(LEARNED, first).to(self.device, memory_format=torch.channels_last)
         self.student.requires_grad_(True)
         self.untrained = {name: value for name, value in first.items() if name.startswith("conv1_1.")}
@@ -199,12 +102,12 @@ class Run:
     def checkpoint(self) -> Path:
         return self.options.output / "checkpoint.pt"
 
-    def _first_parameters(self, normalised: Parameters) -> dict[str, Tensor]:
+    def _first_parameters(self, rescaled: Parameters) -> dict[str, Tensor]:
         """Those of the file given, or else VGG-19 thinned."""
         if self.options.start:
             return {name: value.float() for name, value in load_file(self.options.start).items()}
         sample = self.pictures.batch(48, 112)
-        return starting_parameters(normalised, encoder(normalised, tuple(AIMS.values())), sample)
+        return starting_parameters(rescaled, encoder(rescaled, tuple(AIMS.values())), sample)
 
     def _resume(self, stored: dict) -> None:
         self.optimizer.load_state_dict(stored["optimizer"])
@@ -259,7 +162,8 @@ class Run:
             mean = {name: sum(part[name].item() for part in parts) / len(parts) for name in parts[0]}
             table = "  ".join(
                 f"{layer} {mean[layer + '/features']:.3f} {mean[layer + '/caffe_features']:.3f}"
-                f" | {mean[layer + '/gram']:.4f} {mean[layer + '/caffe_gram']:.4f}" for layer in LEARNED
+                f" | {mean[layer + '/gram']:.4f} {mean[layer + '/caffe_gram']:.4f}"
+                for layer in LEARNED
             )
             print(f"{self.seconds / 60:6.1f} min {self.batches:6d} {title:9} {table}", flush=True)
         log.flush()

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 ATTRIBUTION = (
     "Distilled from VGG-19 (K. Simonyan and A. Zisserman, Very Deep Convolutional Networks for Large-Scale Image"
@@ -24,8 +24,11 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="JSON: how it was trained, to go into the record beside the file")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    stored = torch.load(options.checkpoint, map_location="cpu")
-    halves = {name: value.half().contiguous() for name, value in sorted(stored["parameters"].items())}
+    if options.checkpoint.suffix == ".safetensors":
+        parameters = load_file(options.checkpoint)
+    else:
+        parameters = torch.load(options.checkpoint, map_location="cpu")["parameters"]
+    halves = {name: value.half().contiguous() for name, value in sorted(parameters.items())}
     save_file(halves, options.output)
     record = json.loads(options.record.read_text()) if options.record else {}
     contents = options.output.read_bytes()

@@ -71,10 +71,8 @@ class Painting:
             for layer in self.layers:
                 loss = loss + 4 * style_loss(gram_matrix(features[layer]), targets[layer]) / len(self.layers)
         (gradient,) = torch.autograd.grad(loss.sum(), canvas)
-        moved = [
-            optimizer.step(*pair)
-            for optimizer, pair in zip(self.optimizers, zip(self.canvas.split(1), gradient.split(1)), strict=True)
-        ]
+        parts = zip(self.optimizers, self.canvas.split(1), gradient.split(1), strict=True)
+        moved = [optimizer.step(part, slope) for optimizer, part, slope in parts]
         self.canvas = torch.cat(moved).nan_to_num(0.5).clamp(-OUTSIDE, 1 + OUTSIDE)
 
 

@@ -14,6 +14,7 @@ import csv
 import hashlib
 import math
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -121,15 +122,17 @@ class Judgement:
 
     def _judge(self, name: str, content: str, style: str, picture: Image.Image, ratio: float, seconds: float) -> None:
         level = Level(number=0, canvas=picture.size, styles=(self.styles[style].size,), steps=self.options.steps)
-        found = reference.judge(
-            self.ruler, pastiche=picture, content=self.contents[content], styles=[(1.0, self.styles[style])], level=level
-        )
+        wanted = {"content": self.contents[content], "styles": [(1.0, self.styles[style])]}
+        found = reference.judge(self.ruler, pastiche=picture, level=level, **wanted)
         row = {"network": name, "content": content, "style": style, "ratio": ratio}
         row |= {f"reference/{key}": round(value, 5) for key, value in found.items()} | {"seconds": round(seconds, 1)}
         self.rows.append(row)
         layers = " ".join(f"{found['style/' + layer]:.3f}" for layer in STYLE_LAYERS)
-        print(f"{name:17} {content:12} {style:14} {ratio:.2g} style {found['style']:.4f} ({layers})"
-              f" content {found['content']:.3f} {seconds:.0f} s", flush=True)
+        print(
+            f"{name:17} {content:12} {style:14} {ratio:.2g} style {found['style']:.4f} ({layers})"
+            f" content {found['content']:.3f} {seconds:.0f} s",
+            flush=True,
+        )
 
 
 def at_same_content(painted: list[dict], wanted: float) -> float:
@@ -139,7 +142,7 @@ def at_same_content(painted: list[dict], wanted: float) -> float:
     """
     points = sorted((math.log(row["reference/content"]), math.log(row["reference/style"])) for row in painted)
     place = min(max(math.log(wanted), points[0][0]), points[-1][0])
-    for (left, low), (right, high) in zip(points, points[1:]):
+    for (left, low), (right, high) in pairwise(points):
         if left <= place <= right:
             share = (place - left) / (right - left) if right > left else 0.0
             return math.exp(low + share * (high - low))
@@ -151,7 +154,8 @@ def table(rows: list[dict]) -> str:
     by_pair: dict[tuple[str, str], dict[str, list[dict]]] = {}
     for row in rows:
         by_pair.setdefault((row["content"], row["style"]), {}).setdefault(row["network"], []).append(row)
-    lines = ["| content | style | unpainted | random | VGG-19 | embedded | at VGG-19's content | to VGG-19 | worst layer |"]
+    titles = "content style unpainted random VGG-19 embedded at_VGG-19's_content to_VGG-19 worst_layer"
+    lines = ["| " + " | ".join(titles.split()).replace("_", " ") + " |"]
     lines.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     columns: list[list[float]] = []
     for (content, style), found in by_pair.items():
@@ -164,7 +168,7 @@ def table(rows: list[dict]) -> str:
         values += [same, same / vgg["reference/style"], worst]
         columns.append(values)
         lines.append(f"| {content} | {style} | " + " | ".join(f"{value:.3f}" for value in values) + " |")
-    means = [sum(column) / len(column) for column in zip(*columns)]
+    means = [sum(column) / len(column) for column in zip(*columns, strict=True)]
     lines.append("| **mean** | | " + " | ".join(f"**{value:.3f}**" for value in means) + " |")
     for name in ("unpainted", "vgg19_random", "vgg19_normalised", "embedded"):
         usual = [row for row in rows if row["network"] == name and row["ratio"] in (0.0, RATIO)]

@@ -17,7 +17,7 @@ AIMS = {name: name[:7] for name, *_ in TRUNK if name != "pool"}
 
 
 def chosen(features: Tensor, count: int) -> Tensor:
-    """Indices of the count filters that explain the covariance of all best, by pivoted Cholesky. features: (C, places)."""
+    """Indices of the filters that explain the covariance of all best, by pivoted Cholesky. features: (C, places)."""
     residual = torch.cov(features.double())
     residual = residual + 1e-6 * residual.diagonal().mean() * torch.eye(len(residual), dtype=residual.dtype)
     indices = []
@@ -33,9 +33,7 @@ def chosen(features: Tensor, count: int) -> Tensor:
 def fitted(inputs: Tensor, targets: Tensor, kernel: int, stride: int) -> tuple[Tensor, Tensor]:
     """Weight and bias of the convolution that takes inputs (N, C, H, W) closest to targets (N, K, H', W')."""
     padding = (kernel - 1) // 2
-    patches = [
-        functional.unfold(one[None].float(), kernel, padding=padding, stride=stride)[0].T for one in inputs
-    ]
+    patches = [functional.unfold(one[None].float(), kernel, padding=padding, stride=stride)[0].T for one in inputs]
     rows = torch.cat(patches)
     rows = torch.cat([rows, torch.ones(len(rows), 1)], 1)
     wanted = targets.permute(0, 2, 3, 1).flatten(0, 2).float()
@@ -61,7 +59,8 @@ def starting_parameters(normalised: Parameters, teacher: Encoder, images: Tensor
             hidden = functional.avg_pool2d(hidden, 2)
             continue
         aim = truth[AIMS[name]]
-        indices = chosen(functional.relu(aim).transpose(0, 1).flatten(1)[:, :: max(1, aim[:, 0].numel() // 20000)], outputs)
+        values = functional.relu(aim).transpose(0, 1).flatten(1)
+        indices = chosen(values[:, :: max(1, values.shape[1] // 20000)], outputs)
         weight, bias = fitted(hidden, aim[:, indices], kernel, stride)
         found |= {f"{name}.weight": weight, f"{name}.bias": bias}
         hidden = functional.relu(functional.conv2d(hidden, weight, bias, stride, padding=(kernel - 1) // 2))

@@ -33,9 +33,10 @@ TRUNK = (
     ("pool", 0, 0, 2, 2, None),
     ("conv4_1", 112, 224, 3, 1, "relu4_1"),
     ("conv4_2", 224, 224, 3, 1, "relu4_2"),
-    ("conv4_4", 224, 192, 3, 1, None),
+    ("conv4_3", 224, 192, 3, 1, None),
+    ("conv4_4", 192, 192, 3, 1, None),
     ("pool", 0, 0, 2, 2, None),
-    ("conv5_1", 192, 288, 3, 1, "relu5_1"),
+    ("conv5_1", 192, 256, 3, 1, "relu5_1"),
 )
 CHANNELS = {
     "relu1_1": 64, "relu2_1": 128, "relu2_2": 128, "relu3_1": 256, "relu4_1": 512, "relu4_2": 512, "relu5_1": 512,
@@ -56,15 +57,17 @@ def layer_shapes() -> dict[str, tuple[int, int, int, int]]:
 class EmbeddedEncoder(nn.Module):
     """Images (N, 3, H, W), sRGB in [0, 1] -> {layer: features}, the features in vgg19_normalised's scale.
 
-    Each layer named is (N, CHANNELS[layer], H / 2^(block - 1), W / 2^(block - 1)), sizes rounded down. The trunk is cut
-    after the deepest layer asked for. Parameters are frozen; the gradient flows to the images.
+    Each layer named is (N, CHANNELS[layer], H / 2^(block - 1), W / 2^(block - 1)), sizes rounded down, in the type of
+    the parameters. The trunk is cut after the deepest layer asked for. Parameters are frozen; the gradient flows to
+    the images.
     """
 
     def __init__(self, layers: Sequence[str], parameters: Mapping[str, Tensor]):
         super().__init__()
         unknown = [layer for layer in layers if layer not in LAYERS]
         if unknown or not layers:
-            raise ValueError(f"layers: the embedded network has {', '.join(LAYERS)}; got {', '.join(unknown) or 'none'}")
+            found = ", ".join(unknown) or "none"
+            raise ValueError(f"layers: the embedded network has {', '.join(LAYERS)}; got {found}")
         self.layers = tuple(layer for layer in LAYERS if layer in layers)
         self.trunk = _cut(self.layers)
         self.convolutions = nn.ParameterDict()
@@ -109,10 +112,11 @@ def _cut(layers: Sequence[str]) -> tuple[tuple, ...]:
 
 
 def load_parameters(path: Path | None = None) -> dict[str, Tensor]:
-    """The shipped parameters, or those at path: float16, by name, checked against the sha256 in the .json beside them."""
+    """The shipped parameters, or those at path: float16, by name, checked against the .json beside the file."""
     path = PARAMETERS if path is None else Path(path)
-    expected = json.loads(path.with_suffix(".json").read_text())["sha256"]
+    record = path.with_suffix(".json")
+    expected = json.loads(record.read_text())["sha256"]
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != expected:
-        raise ValueError(f"{path} has sha256 {found}, but {path.with_suffix('.json').name} says {expected}: get it anew")
+        raise ValueError(f"{path} has sha256 {found}, but {record.name} says {expected}: get it anew")
     return load_file(path)
