@@ -1,13 +1,14 @@
 """Kills runs and sweeps at random moments and counts what survives: `python benchmarks/kills.py --kills 200`.
 
-Every victim is a real process of its own, ended by SIGKILL: after a random time, or just as it opens, renames or removes
-its k-th file, so that the narrow moments come up too. A run survives if, started again until it is left alone, its
-pastiche.png and losses.csv have the bytes of a run that nobody killed, and its MLflow run is one run, FINISHED, with
-every step of every metric once and every canvas once. Prints one line per kill with --verbose, and the counts at the end.
+Every victim is a real process of its own, ended by SIGKILL: after a random time, or just as it opens, renames or
+removes its k-th file, so that the narrow moments come up too. A run survives if, started again until it is left alone,
+its pastiche.png and losses.csv have the bytes of a run that nobody killed, and its MLflow run is one run, FINISHED,
+with every step of every metric once and every canvas once. Exits with 1 where one did not.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -20,9 +21,15 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Victims are forked from a server that has imported everything, opened nothing and never run a thread.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(
+    ["torch", "mlflow.store.tracking.sqlalchemy_store", "stylelab.runner", "stylelab.tracking"]
+)
 
 COMMON = (
     "network=embedded",
@@ -60,25 +67,12 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     dice = random.Random(options.seed)
-    import_all()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         draw_pictures(place)
         lost = kill_runs(place, dice, options.kills, verbose=options.verbose) if options.kills else 0
         lost += kill_sweep(place, dice, options.sweep, options.sweep_kills) if options.sweep else 0
     sys.exit(1 if lost else 0)
-
-
-def import_all() -> None:
-    """Import once what every victim needs: victims are forked from here, before anything is opened or any thread runs."""
-    import torch
-
-    torch.set_num_threads(1)
-    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
-    import mlflow.tracking  # noqa: F401
-
-    import stylelab.runner
-    import stylelab.tracking  # noqa: F401
 
 
 def draw_pictures(place: Path) -> None:
@@ -96,7 +90,7 @@ def overrides(place: Path, outputs: Path, kind: Sequence[str]) -> list[str]:
     return [*COMMON, *pictures, f"outputs={outputs}", *kind]
 
 
-def paint(arguments: Sequence[str]) -> None:
+def paint(*arguments: str) -> None:
     """What `stylelab ARGUMENTS` does, less the start of Python."""
     from stylelab.composition import composed
     from stylelab.configuration import plain
@@ -106,79 +100,99 @@ def paint(arguments: Sequence[str]) -> None:
     run(prepare(plain(composed(arguments))), hydra_record={".hydra/overrides.yaml": "\n".join(arguments)})
 
 
-def sweep(arguments: Sequence[str]) -> None:
-    """What `stylelab -m ARGUMENTS` does, less the start of Python."""
-    from stylelab.__main__ import main as stylelab
+def stylelab(*arguments: str) -> None:
+    """`stylelab ARGUMENTS`, less the start of Python."""
+    from stylelab.__main__ import main
 
-    sys.argv = ["stylelab", "-m", *arguments]
-    stylelab()
+    sys.argv = ["stylelab", *arguments]
+    main()
 
 
-def fork(act: Callable[[], None], *, log: Path, die_at: int | None = None) -> int:
-    """A process that acts and exits with 0, or 1 after a traceback in the log; it may kill itself at its n-th file."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
+def open_a_store(outputs: str) -> None:
+    """Make the store of an outputs folder, which takes as long as many a run."""
+    from stylelab.tracking import open_store
+
+    open_store(None, outputs=Path(outputs), experiment="Default")
+
+
+def begin(
+    act: Callable[..., None], *arguments: str, log: Path, at: tuple[str, int, Callable] | None = None
+) -> BaseProcess:
+    """A process that acts and exits with 0, or 1 after a traceback in the log.
+
+    Args:
+        act: a function of this module, or another that can be imported.
+        at: (pattern, n, do): what to do, in the process, as it touches the n-th file whose path the pattern matches.
+    """
+    process = PROCESSES.Process(target=_act, args=(act, arguments, str(log), at))
+    process.start()
+    return process
+
+
+def _act(act: Callable[..., None], arguments: Sequence[str], log: str, at: tuple | None) -> None:
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    if at is not None:
+        sys.addaudithook(_hook(*at))
     try:
-        os.setpgid(0, 0)
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(out, 1)
-        os.dup2(out, 2)
-        if die_at is not None:
-            sys.addaudithook(killer(die_at))
-        act()
-        code = 0
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+        act(*arguments)
+    except SystemExit as stop:
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
+        raise SystemExit(1 if isinstance(stop.code, str) else stop.code) from None
     except BaseException:
         traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
+        raise SystemExit(1) from None
 
 
-def killer(die_at: int) -> Callable[[str, tuple], None]:
-    """An audit hook that kills its own process at the n-th file opened for writing, renamed, removed or made."""
+def _hook(pattern: str, number: int, do: Callable[[], None]) -> Callable[[str, tuple], None]:
+    """An audit hook: files opened for writing, renamed, removed or made are counted, the n-th is not reached."""
     seen = 0
 
     def hook(event: str, values: tuple) -> None:
         nonlocal seen
         writes = event == "open" and isinstance(values[1], str) and any(letter in values[1] for letter in "wax+")
-        if writes or event in ("os.rename", "os.remove", "os.mkdir"):
+        if (writes or event in ("os.rename", "os.remove", "os.mkdir")) and re.search(pattern, str(values[0])):
             seen += 1
-            if seen == die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if seen == number:
+                do()
 
     return hook
 
 
-def waited(pid: int, seconds: float | None = None) -> int | None:
-    """The exit status of a process; None where it is still alive after so many seconds."""
-    end = None if seconds is None else time.monotonic() + seconds
-    while True:
-        done, status = os.waitpid(pid, 0 if end is None else os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() >= end:
-            return None
-        time.sleep(0.002)
+def die() -> None:
+    """End this very process as nothing can prevent."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def finish(act: Callable[..., None], *arguments: str, log: Path) -> None:
+    """Act to the end, unharmed.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    process = begin(act, *arguments, log=log)
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"what nobody killed failed: {log.read_text()[-3000:]}")
 
 
 def kill_runs(place: Path, dice: random.Random, kills: int, *, verbose: bool) -> int:
-    """Kill runs of every kind in turn; returns how many runs did not survive."""
-    template = place / "template"
-    finish(lambda: open_a_store(template), place / "template.log")
+    """Kill runs of every kind in turn; returns how many did not survive."""
+    template, log = place / "template", place / "log"
+    finish(open_a_store, str(template), log=log)
     truth, whole_time, files = {}, {}, {}
     for kind, settings in KINDS.items():
         outputs = place / f"truth{len(truth)}"
         shutil.copytree(template, outputs)
         began = time.monotonic()
-        finish(lambda settings=settings, outputs=outputs: paint(overrides(place, outputs, settings)), place / "truth.log")
+        finish(paint, *overrides(place, outputs, settings), log=log)
         whole_time[kind] = time.monotonic() - began
         truth[kind] = lasting(outputs)
-        files[kind] = count_files(place, template, settings)
-        check(outputs, kind)
+        files[kind] = 5 * len(list(outputs.rglob("*")))  # more than it touches: some victims get away
+        if faults := check(outputs):
+            raise RuntimeError(f"what nobody killed is not whole: {faults}")
     died, runs, lost, where = 0, 0, 0, Counter()
     while died < kills:
         kind = list(KINDS)[runs % len(KINDS)]
@@ -186,19 +200,18 @@ def kill_runs(place: Path, dice: random.Random, kills: int, *, verbose: bool) ->
         shutil.copytree(template, outputs)
         runs += 1
         for _ in range(dice.randint(1, 12)):
-            at_file = dice.random() < 0.5
-            die_at = dice.randint(1, files[kind]) if at_file else None
-            act = lambda outputs=outputs, kind=kind: paint(overrides(place, outputs, KINDS[kind]))  # noqa: E731
-            pid = fork(act, log=log, die_at=die_at)
-            status = waited(pid, None if at_file else dice.uniform(0, 1.2) * whole_time[kind])
-            if status is None:
-                os.kill(pid, signal.SIGKILL)
-                status = waited(pid)
-            if status == -signal.SIGKILL:
-                died += 1
-                where["at a file" if at_file else "after a time"] += 1
-                continue
-            break
+            if dice.random() < 0.5:
+                how, at, patience = "at a file", ("", dice.randint(1, files[kind]), die), None
+            else:
+                how, at, patience = "after a time", None, dice.uniform(0, 1.2) * whole_time[kind]
+            victim = begin(paint, *overrides(place, outputs, KINDS[kind]), log=log, at=at)
+            victim.join(patience)
+            victim.kill()
+            victim.join()
+            if victim.exitcode != -signal.SIGKILL:
+                break
+            died += 1
+            where[how] += 1
         faults = survivors_faults(place, outputs, kind, truth[kind], log)
         lost += bool(faults)
         if verbose or faults:
@@ -207,43 +220,9 @@ def kill_runs(place: Path, dice: random.Random, kills: int, *, verbose: bool) ->
             shutil.rmtree(outputs)
     print(
         f"kills: {died} ({', '.join(f'{count} {name}' for name, count in where.items())}) over {runs} runs of "
-        f"{len(KINDS)} kinds; runs with the same bytes, one MLflow run, every step and canvas once: {runs - lost}; lost: {lost}"
+        f"{len(KINDS)} kinds; same bytes, one MLflow run, every step and canvas once in {runs - lost}; lost: {lost}"
     )
     return lost
-
-
-def open_a_store(outputs: Path) -> None:
-    from stylelab.tracking import open_store
-
-    open_store(None, outputs=outputs, experiment="Default")
-
-
-def count_files(place: Path, template: Path, settings: Sequence[str]) -> int:
-    """How many files a run opens for writing, renames, removes or makes."""
-    outputs, counted = place / "counted", place / "counted.txt"
-    shutil.copytree(template, outputs)
-
-    def act() -> None:
-        seen = 0
-
-        def hook(event: str, values: tuple) -> None:
-            nonlocal seen
-            writes = event == "open" and isinstance(values[1], str) and any(letter in values[1] for letter in "wax+")
-            seen += writes or event in ("os.rename", "os.remove", "os.mkdir")
-
-        sys.addaudithook(hook)
-        paint(overrides(place, outputs, settings))
-        counted.write_text(str(seen))
-
-    finish(act, place / "counted.log")
-    shutil.rmtree(outputs)
-    return int(counted.read_text())
-
-
-def finish(act: Callable[[], None], log: Path) -> None:
-    """Run to the end, unharmed."""
-    if waited(fork(act, log=log)) != 0:
-        sys.exit(f"a run that nobody killed failed:\n{log.read_text()[-3000:]}")
 
 
 def lasting(outputs: Path) -> dict[str, bytes]:
@@ -254,15 +233,16 @@ def lasting(outputs: Path) -> dict[str, bytes]:
 
 def survivors_faults(place: Path, outputs: Path, kind: str, truth: dict[str, bytes], log: Path) -> list[str]:
     """Start once more, to the end; what is not as it should be."""
-    status = waited(fork(lambda: paint(overrides(place, outputs, KINDS[kind])), log=log))
-    if status != 0:
-        return [f"exit status {status}: {log.read_text()[-2000:]}"]
+    try:
+        finish(paint, *overrides(place, outputs, KINDS[kind]), log=log)
+    except RuntimeError as error:
+        return [str(error)]
     found = lasting(outputs)
     faults = [f"{name} has other bytes" for name in truth if found[name] != truth[name]]
-    return faults + check(outputs, kind)
+    return faults + check(outputs)
 
 
-def check(outputs: Path, kind: str) -> list[str]:
+def check(outputs: Path) -> list[str]:
     """What is wrong with the tracked runs of an outputs folder that holds one run."""
     faults = []
     with sqlite3.connect(outputs / "mlflow.db") as store:
@@ -278,7 +258,9 @@ def check(outputs: Path, kind: str) -> list[str]:
         expected = steps if key.startswith("loss/") else {0}
         if (lacking := expected ^ {step for name, step, _ in rows if name == key}) != set():
             faults.append(f"{key}: steps {sorted(lacking)[:5]} missing or too many")
-    faults += [f"no metric {name}" for name in ("loss/total", "loss/style/relu2_1", "time/total_seconds") if name not in held]
+    faults += [
+        f"no metric {name}" for name in ("loss/total", "loss/style/relu2_1", "time/total_seconds") if name not in held
+    ]
     images = Path(runs[0][2].removeprefix("file://").replace("%20", " ")) / "images"
     names = [re.fullmatch(r"canvas\+step\+(\d+)\+.*(\.png|\.webp)", path.name) for path in images.iterdir()]
     if None in names:
@@ -297,49 +279,59 @@ def check(outputs: Path, kind: str) -> list[str]:
 def kill_sweep(place: Path, dice: random.Random, runs: int, kills: int) -> int:
     """Kill a whole sweep again and again; returns 1 unless it ends with every run finished and none painted twice."""
     outputs, log = place / "sweep", place / "sweep.log"
-    finish(lambda: open_a_store(outputs), place / "template.log")
-    arguments = [*overrides(place, outputs, ("optimizer.steps=40",)), f"seed=range({runs})"]
-    died, finished_before = 0, 0
+    finish(open_a_store, str(outputs), log=log)
+    arguments = ["-m", *overrides(place, outputs, ("optimizer.steps=40",)), f"seed=range({runs})"]
+    died, before = 0, 0
+    victim = begin(stylelab, *arguments, log=log)
     while died < kills:
-        pid = fork(lambda: sweep(arguments), log=log)
-        status = waited(pid, dice.uniform(2, 10))
-        if status is not None:
+        enough = before + dice.randint(0, 2 * (runs - before) // (kills - died + 1))
+        while victim.is_alive() and finished(outputs) < min(enough, runs - 1):
+            time.sleep(0.05)
+        victim.join(dice.uniform(0, 2))
+        victim.kill()
+        victim.join()
+        if victim.exitcode != -signal.SIGKILL:  # it was quicker
             break
-        os.kill(pid, signal.SIGKILL)
-        waited(pid)
         died += 1
-        folders = [path for path in (outputs / "runs").glob("*") if path.is_dir()]
-        finished = sum(json.loads((path / "run.json").read_text())["status"] == "FINISHED" for path in folders if (path / "run.json").is_file())
-        print(f"sweep killed {died} times: {finished} of {runs} finished", flush=True)
-        assert finished >= finished_before, "a finished run was lost"
-        finished_before = finished
-    status = waited(fork(lambda: sweep(arguments), log=log))
-    with sqlite3.connect(outputs / "mlflow.db") as store:
-        children = "select r.run_uuid, r.status from runs r join tags t on t.run_uuid = r.run_uuid and t.key = 'stylelab.key'"
-        states = Counter(state for _, state in store.execute(children))
-        (doubled,) = store.execute(
-            "select count(*) from (select 1 from metrics where key = 'loss/total' group by run_uuid, step having count(*) > 1)"
-        ).fetchone()
-        (rows,) = store.execute("select count(*) from metrics where key = 'loss/total'").fetchone()
-        parents = store.execute(
-            "select r.status from runs r join tags t on t.run_uuid = r.run_uuid and t.key = 'stylelab.role'"
-        ).fetchall()
-    folders = [path for path in (outputs / "runs").iterdir() if path.is_dir()]
-    good = (
-        status == 0
-        and states == {"FINISHED": runs}
-        and doubled == 0
-        and rows == runs * 41
-        and len(folders) == runs
-        and parents == [("FINISHED",)]
-    )
-    print(
-        f"a sweep of {runs} runs, killed {died} times: exit status {status}, tracked runs {dict(states)}, folders {len(folders)}, "
-        f"steps in the store {rows} of {runs * 41}, doubled {doubled}, parent runs {parents}: {'good' if good else 'NOT GOOD'}"
-    )
+        now = finished(outputs)
+        print(f"sweep killed {died} times: {now} of {runs} finished", flush=True)
+        if now < before:
+            sys.exit("a finished run was lost")
+        before = now
+        victim = begin(stylelab, *arguments, log=log)
+    victim.join()
+    status = victim.exitcode
+    good = status == 0 and whole_sweep(outputs, runs)
+    print(f"a sweep of {runs} runs, killed {died} times: exit status {status}: {'good' if good else 'NOT GOOD'}")
     if not good:
         print(log.read_text()[-3000:])
     return 0 if good else 1
+
+
+def finished(outputs: Path) -> int:
+    """How many runs are finished by their run.json."""
+    records = (json.loads(path.read_text()) for path in (outputs / "runs").glob("*/run.json"))
+    return sum(record["status"] == "FINISHED" for record in records)
+
+
+def whole_sweep(outputs: Path, runs: int) -> bool:
+    """Whether store and folders hold every run once, each of its 41 steps once, under one finished parent."""
+    of_tag = "select r.status from runs r join tags t on t.run_uuid = r.run_uuid and t.key = ?"
+    totals = "select count(*) from metrics where key = 'loss/total' group by run_uuid, step"
+    with sqlite3.connect(outputs / "mlflow.db") as store:
+        children = Counter(status for (status,) in store.execute(of_tag, ("stylelab.key",)))
+        parents = [status for (status,) in store.execute(of_tag, ("stylelab.role",))]
+        steps = Counter(count for (count,) in store.execute(totals))
+    folders = [path.name for path in (outputs / "runs").iterdir() if path.is_dir()]
+    resumed = [len(json.loads(path.read_text())["resumed"]) for path in (outputs / "runs").glob("*/run.json")]
+    print(
+        f"tracked runs {dict(children)}, parents {parents}, folders {len(folders)}, steps in the store "
+        f"{steps.total()} of {runs * 41}, of them more than once {steps.total() - steps[1]}; "
+        f"{sum(resumed)} times a run went on from a checkpoint"
+    )
+    return (
+        children == {"FINISHED": runs} and parents == ["FINISHED"] and len(folders) == runs and steps == {1: runs * 41}
+    )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
 
 from filelock import FileLock
 from PIL import Image
@@ -69,6 +70,7 @@ def open_store(uri: str | None, *, outputs: Path, experiment: str) -> tuple["Mlf
     address = store_uri(uri, outputs)
     outputs.mkdir(parents=True, exist_ok=True)
     with FileLock(outputs / "mlflow.lock"):
+        _make_whole(address)
         client = MlflowClient(tracking_uri=address)
         found = client.get_experiment_by_name(experiment)
         if found is not None:
@@ -76,6 +78,21 @@ def open_store(uri: str | None, *, outputs: Path, experiment: str) -> tuple["Mlf
         local = address.startswith("sqlite:")
         artifacts = (outputs / "mlartifacts" / experiment).resolve().as_uri() if local else None
         return client, client.create_experiment(experiment, artifact_location=artifacts)
+
+
+def _make_whole(address: str) -> None:
+    """Make a missing SQLite store beside its place and move it there: killed amid its migrations it would never open."""
+    path = Path(address.removeprefix("sqlite:///"))
+    if not address.startswith("sqlite:///") or path.is_file():
+        return
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    for left in (partial, partial.with_name(f"{partial.name}-journal")):
+        left.unlink(missing_ok=True)
+    MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
+    os.replace(partial, path)
 
 
 class MlflowRecorder:
@@ -168,15 +185,18 @@ class MlflowRecorder:
         """Note the canvases that are there; remove what a killed process left of one: each comes as PNG and as WebP."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        by_step: dict[int | None, list[str]] = {}
+        local = Path(unquote(urlparse(run.info.artifact_uri).path))
+        for half in local.rglob(".artifact.uploading.*") if run.info.artifact_uri.startswith("file:") else ():
+            half.unlink(missing_ok=True)  # MLflow hides them, and leaves them
+        by_step: dict[int, list[str]] = {}
         for artifact in self.client.list_artifacts(run.info.run_id, "images"):
-            match = re.fullmatch(r"images/canvas[+%]step[+%](\d+)[+%].*\.(?:png|webp)", artifact.path)
-            by_step.setdefault(int(match.group(1)) if match else None, []).append(artifact.path)
+            if match := re.fullmatch(r"images/canvas[+%]step[+%](\d+)[+%].*\.(?:png|webp)", artifact.path):
+                by_step.setdefault(int(match.group(1)), []).append(artifact.path)
+        store = get_artifact_repository(run.info.artifact_uri, tracking_uri=self.client.tracking_uri)
         for step, paths in by_step.items():
-            if step is not None and sorted(Path(path).suffix for path in paths) == [".png", ".webp"]:
+            if sorted(Path(path).suffix for path in paths) == [".png", ".webp"]:
                 self.pictured.add(step)
                 continue
-            store = get_artifact_repository(run.info.artifact_uri, tracking_uri=self.client.tracking_uri)
             for path in paths:
                 store.delete_artifacts(path)
 
