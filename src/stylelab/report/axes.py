@@ -91,7 +91,7 @@ def _from_overrides(runs: Sequence[Run]) -> list[Axis]:
     if len({_configuration(run) for run in runs}) > len({tuple(run.overrides[key] for key in keys) for run in runs}):
         return []
     axes = [_override_axis(runs, key) for key in keys]
-    return _merged(runs, axes)
+    return _merged(axes)
 
 
 def _override_axis(runs: Sequence[Run], key: str) -> Axis:
@@ -112,10 +112,10 @@ def _from_configurations(runs: Sequence[Run]) -> list[Axis]:
     keys = [key for key in differences(runs) if decisive(key)]
     for group in dict.fromkeys(key.partition(".")[0] for key in keys):
         own = [key for key in keys if key.startswith(f"{group}.")]
-        if len(own) > 1 and not _crossed(runs, own):
+        if len(own) > 1 and (_named(runs, group, own) or not _crossed(runs, own)):
             keys = [key for key in keys if key not in own] + [group]
-    ordered = sorted(keys, key=lambda key: _first_change(_values_of(runs, key)))
-    return _merged(runs, [axis(runs, key) for key in reversed(ordered)])
+    ordered = sorted(keys, key=lambda key: -_first_change(_values_of(runs, key)))  # the slowest first
+    return _merged([axis(runs, key) for key in ordered])
 
 
 def _crossed(runs: Sequence[Run], keys: Sequence[str]) -> bool:
@@ -134,7 +134,7 @@ def _first_change(values: Sequence[Hashable]) -> int:
     return next((n for n, value in enumerate(values) if value != values[0]), len(values))
 
 
-def _merged(runs: Sequence[Run], axes: Sequence[Axis]) -> list[Axis]:
+def _merged(axes: Sequence[Axis]) -> list[Axis]:
     """The axes that say something of their own: one that others determine goes."""
     kept: list[Axis] = []
     for candidate in axes:
@@ -154,11 +154,8 @@ def _leaf_axis(runs: Sequence[Run], key: str) -> Axis:
 
 def _group_axis(runs: Sequence[Run], group: str, leaves: Sequence[str]) -> Axis:
     """A group's axis: by the names of its options where they tell the runs apart, else by its differing keys."""
-    values = {run.run_id: tuple(run.configuration.get(leaf, ABSENT) for leaf in leaves) for run in runs}
-    for named in ({run.run_id: run.overrides.get(group) for run in runs},
-                  {run.run_id: run.options.get(group) for run in runs}):  # fmt: skip
-        if None not in named.values() and determines(named, values) and determines(values, named):
-            return axis_of(group, named)
+    if named := _named(runs, group, leaves):
+        return axis_of(group, named)
     if len(leaves) == 1:
         return _leaf_axis(runs, leaves[0])
     words = {
@@ -166,6 +163,16 @@ def _group_axis(runs: Sequence[Run], group: str, leaves: Sequence[str]) -> Axis:
         for run in runs
     }
     return axis_of(group, words)
+
+
+def _named(runs: Sequence[Run], group: str, leaves: Sequence[str]) -> dict[str, str] | None:
+    """Each run's option of a group, where the options tell the group's values apart and say no more than these."""
+    values = {run.run_id: tuple(run.configuration.get(leaf, ABSENT) for leaf in leaves) for run in runs}
+    for named in ({run.run_id: run.overrides.get(group) for run in runs},
+                  {run.run_id: run.options.get(group) for run in runs}):  # fmt: skip
+        if None not in named.values() and determines(named, values) and determines(values, named):
+            return named
+    return None
 
 
 def axis_of(key: str, option: Mapping[str, Hashable], named: Mapping[Hashable, str] | None = None) -> Axis:

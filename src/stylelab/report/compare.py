@@ -11,7 +11,7 @@ from stylelab.report import charts
 from stylelab.report.axes import ABSENT, EACH, Axis, common, differences
 from stylelab.report.conclusions import refusal
 from stylelab.report.embedding import compressed_plotly, data_uri, embedded_json, environment
-from stylelab.report.labels import label, measured
+from stylelab.report.labels import label, labels, measured
 from stylelab.report.page import metric_order
 from stylelab.report.runs import Run, folder_name
 from stylelab.report.store import Store
@@ -89,7 +89,12 @@ def distance(first: Image.Image, second: Image.Image) -> Mapping[str, Any]:
 
 
 def _differed(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
-    return [(key, [label(run.configuration.get(key, ABSENT)) for run in runs]) for key in differences(runs)]
+    found = []
+    for key in differences(runs):
+        values = [run.configuration.get(key, ABSENT) for run in runs]
+        words = labels(values)
+        found.append((key, [words[value] for value in values]))
+    return found
 
 
 def _metrics(runs: Sequence[Run]) -> list[Mapping[str, Any]]:
@@ -99,6 +104,12 @@ def _metrics(runs: Sequence[Run]) -> list[Mapping[str, Any]]:
     for name in sorted(first.metrics.keys() | second.metrics.keys(), key=metric_order):
         values = [run.metrics.get(name) for run in runs]
         comparable = None not in values and refusal(name, runs) is None
-        gap = f"{values[1] - values[0]:+.3g}" if comparable else ABSENT
-        found.append({"name": name, "values": [measured(value) for value in values], "gap": gap})
+        gap = values[1] - values[0] if comparable else None
+        found.append(
+            {
+                "name": name,
+                "values": [measured(value) for value in values],
+                "gap": f"{'+' if gap and gap > 0 else ''}{measured(gap)}",
+            }
+        )
     return found

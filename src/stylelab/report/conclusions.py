@@ -64,7 +64,7 @@ class Replicates:
     @property
     def random(self) -> bool:
         """Whether the seed has anything to decide: painting from a picture draws nothing."""
-        return any(run.configuration.get("canvas.start") == "noise" for run in self.runs)
+        return any(run.random for run in self.runs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from stylelab.report.axes import EACH, Axis, axis, axis_of, determines
+from stylelab.report.axes import EACH, SEED, Axis, axis, axis_of, determines
 from stylelab.report.runs import Run
 
 MOST_FACETS = 6
@@ -24,10 +24,18 @@ class Grid:
         """The runs of one cell."""
         return self.cells.get((facet, row, column), ())
 
-    @property
-    def missing(self) -> int:
-        """How many cells have no run."""
-        return sum(not self.cell(*place) for place in product(*(options_of(axis) for axis in self.axes)))
+    def missing(self) -> list[tuple[Hashable, Hashable, Hashable]]:
+        """The places that a run should have filled."""
+        places = product(*(options_of(axis) for axis in self.axes))
+        return [place for place in places if not self.cell(*place) and not self.idle(*place)]
+
+    def idle(self, *place: Hashable) -> bool:
+        """Whether a place needs no run: another seed's is there, and painting it drew nothing at random."""
+        at = next((n for n, axis in enumerate(self.axes) if axis and axis.key == SEED), None)
+        if at is None or self.cell(*place):
+            return False
+        others = [self.cell(*place[:at], seed, *place[at + 1 :]) for seed in self.axes[at].options]
+        return any(run.finished and not run.random for cell in others for run in cell)
 
     @property
     def axes(self) -> tuple[Axis | None, Axis | None, Axis | None]:
@@ -47,6 +55,7 @@ class Cell:
     column: Hashable
     label: str
     runs: tuple[Run, ...]
+    idle: bool  # no run, and none needed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +100,12 @@ def lines(grid: Grid, facet: Hashable) -> list[Line]:
             label=grid.rows.labels[row] if grid.rows else "",
             row=row,
             cells=tuple(
-                Cell(column=column, label=_label(grid.columns, column), runs=grid.cell(facet, row, column))
+                Cell(
+                    column=column,
+                    label=_label(grid.columns, column),
+                    runs=grid.cell(facet, row, column),
+                    idle=grid.idle(facet, row, column),
+                )
                 for column in options_of(grid.columns)
             ),
         )

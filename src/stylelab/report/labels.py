@@ -67,7 +67,7 @@ def measured(value: float | None) -> str:
         return "0"
     if not 1e-3 <= abs(value) < 1e4:
         return number(float(f"{value:.2e}"), exponent=True)
-    return f"{value:#.3g}".rstrip(".")
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
 
 
 def wordy(mapping: Mapping[str, Any]) -> str:

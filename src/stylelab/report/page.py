@@ -9,7 +9,7 @@ from PIL import Image
 
 from stylelab.report import charts, sheet, tables
 from stylelab.report.axes import ABSENT, EACH, SEED, Axis, common, differences
-from stylelab.report.conclusions import RULERS, refusal, rulers
+from stylelab.report.conclusions import RULERS, refusal, replicates, rulers
 from stylelab.report.embedding import compressed_plotly, data_uri, embedded_json, environment, pixels
 from stylelab.report.grid import Grid, input_axis, lines
 from stylelab.report.labels import heading, label, measured
@@ -44,10 +44,11 @@ def render(material: Material) -> str:
     runs, grid = material.selection.runs, material.grid
     shown = tables.columns(runs, material.metric)
     titles = {run.run_id: title(run, material.axes) for run in runs}
+    several = any(len(found.runs) > 1 for found in replicates(runs))
     table_axes = [axis for axis in material.axes if axis.key != EACH]
     return environment().get_template("page.html.jinja").render(
         title=material.selection.title,
-        summary=counted(runs, grid.missing),
+        summary=counted(runs, len(grid.missing())),
         facts=facts(material),
         conclusions=[spoken(found) for found in conclude(runs, table_axes, metric=material.metric)],
         raw_losses=refusal("loss/total", runs),
@@ -61,7 +62,7 @@ def render(material: Material) -> str:
         rows=[_row(run, table_axes, shown) for run in runs],
         missing=[[label_of(axis, found) for axis in table_axes] for found in tables.missing(grid)],
         metrics=[(name, tables.UNITS.get(name, name)) for name in shown],
-        seeds=tables.over_seeds(runs, [axis for axis in table_axes if axis.key != SEED], shown),
+        seeds=tables.over_seeds(runs, [axis for axis in table_axes if axis.key != SEED], shown) if several else [],
         differed=tables.differed(runs),
         common=[(key, label(value)) for key, value in sorted(common(runs).items())],
         measured=measured,
@@ -169,6 +170,7 @@ def _facets(material: Material, titles: Mapping[str, str]) -> list[Mapping[str, 
                         "cells": [
                             {
                                 "label": cell.label,
+                                "idle": cell.idle,
                                 "heads": _heads(material, grid.columns, cell.column),
                                 "runs": [_thumbnail(material, run, titles[run.run_id], longest) for run in cell.runs],
                             }

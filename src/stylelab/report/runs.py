@@ -33,6 +33,11 @@ class Run:
         """Whether it came to its end."""
         return self.status == FINISHED
 
+    @property
+    def random(self) -> bool:
+        """Whether its seed had anything to decide: painting from a picture draws nothing."""
+        return self.configuration.get("canvas.start") == "noise"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:

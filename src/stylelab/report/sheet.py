@@ -18,6 +18,7 @@ PANEL = "#f1eee8"  # behind a cell without a picture
 MARGIN, GAP, BETWEEN = 48, 14, 48  # pixels: around all; between cells; between facets
 SMALLEST, LARGEST = 176, 384  # pixels of a cell's longer side
 WIDEST = 3600  # pixels of all cells of a line together
+AREA = 5_000_000  # pixels of all cells: what still opens at once and can be sent around
 LINES_OF_LABEL = 3  # at most
 MOST_BESIDE = 6  # input pictures beside the grid
 
@@ -42,7 +43,7 @@ def caption(run: Run) -> str:
     if not run.finished:
         return run.status.lower()
     found = [
-        f"{name} {measured(run.metrics[f'{ruler}/{name}'])}"
+        f"{name}\u00a0{measured(run.metrics[f'{ruler}/{name}'])}"
         for ruler in rulers([run])[:1]
         for name in COMPARED
         if f"{ruler}/{name}" in run.metrics
@@ -72,7 +73,7 @@ class _Sheet:
         self.cells = [cell for _, found in self.facets for line in found for cell in line.cells]
         self.columns = max(len(line.cells) for _, found in self.facets for line in found)
         self.wrapped = grid.rows is None and len(self.facets[0][1]) > 1
-        self.width, self.height = _cell_size(list(pictures.values()), self.columns)
+        self.width, self.height = _cell_size(list(pictures.values()), self.columns, len(self.cells))
         self.em = round(min(22, max(15, self.width / 17)))
         self.plain, self.bold, self.small = font(self.em), font(self.em, bold=True), font(round(0.86 * self.em))
         self._measure_labels()
@@ -182,7 +183,7 @@ class _Sheet:
 
     def _draw_cell(self, cell: Cell, left: int, top: int) -> None:
         if not cell.runs:
-            self._draw_missing(left, top)
+            self._draw_missing("as for the other seeds" if cell.idle else "no run", left, top)
             return
         side = math.ceil(len(cell.runs) ** 0.5)
         width, height = (self.width - 4 * (side - 1)) // side, (self.height - 4 * (side - 1)) // side
@@ -212,7 +213,7 @@ class _Sheet:
             text = wrap(run.reason, self.small, width - self.em)[:fits]
             self._write(text, (inside[0], inside[1] + round(1.5 * self.em)), self.small, INK, 1.15)
 
-    def _draw_missing(self, left: int, top: int) -> None:
+    def _draw_missing(self, said: str, left: int, top: int) -> None:
         right, bottom = left + self.width - 1, top + self.height - 1
         for x in range(left, right, 12):
             for y in (top, bottom):
@@ -221,7 +222,7 @@ class _Sheet:
             for x in (left, right):
                 self.pen.line((x, y, x, min(y + 5, bottom)), fill=MUTED)
         middle = (left + self.width // 2, top + self.height // 2)
-        self.pen.text(middle, "no run", font=self.plain, fill=MUTED, anchor="mm")
+        self.pen.text(middle, said, font=self.small, fill=MUTED, anchor="mm")
 
     def _beside(self) -> list[tuple[str, Image.Image]]:
         """The input pictures that no axis shows, each once, with their names."""
@@ -244,10 +245,10 @@ class _Sheet:
             top += fitted.height + round(3.4 * self.em)
 
 
-def _cell_size(pictures: Sequence[Image.Image], columns: int) -> tuple[int, int]:
+def _cell_size(pictures: Sequence[Image.Image], columns: int, cells: int) -> tuple[int, int]:
     """Width and height of a cell: the shape of most pictures, at a size that can be seen and still fits."""
     shapes = [picture.size for picture in pictures] or [(4, 3)]
     width, height = max(set(shapes), key=shapes.count)
     longest = min(max(SMALLEST, min(LARGEST, max(width, height))), max(96, WIDEST // columns))
-    factor = longest / max(width, height)
+    factor = min(longest / max(width, height), max(96 / max(width, height), (AREA / cells / (width * height)) ** 0.5))
     return round(width * factor), round(height * factor)

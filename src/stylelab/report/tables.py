@@ -2,13 +2,12 @@
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 from stylelab.report.axes import Axis, differences
 from stylelab.report.conclusions import COMPARED, RULERS, Replicates, replicates
-from stylelab.report.grid import Grid, options_of
+from stylelab.report.grid import Grid
 from stylelab.report.labels import label
 from stylelab.report.runs import Run
 
@@ -39,10 +38,9 @@ def write_csv(runs: Sequence[Run], grid: Grid, path: Path) -> None:
 
 
 def missing(grid: Grid) -> Iterator[dict[str, Any]]:
-    """The options of each cell without a run, by the axes' keys."""
-    for place in product(*(options_of(axis) for axis in grid.axes)):
-        if not grid.cell(*place):
-            yield {axis.key: option for axis, option in zip(grid.axes, place, strict=True) if axis}
+    """The options of each cell that a run should have filled, by the axes' keys."""
+    for place in grid.missing():
+        yield {axis.key: option for axis, option in zip(grid.axes, place, strict=True) if axis}
 
 
 def columns(runs: Sequence[Run], metric: str | None) -> list[str]:

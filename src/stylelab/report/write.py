@@ -91,4 +91,4 @@ def subtitle(selection: Selection, grid: Grid) -> str:
         if len(values := {run.configuration.get(key) for run in selection.runs}) == 1 and None not in values
     ]
     judged_by = [f"judged by {' and '.join(found)}"] if (found := rulers(selection.runs)) else []
-    return " · ".join([page.counted(selection.runs, grid.missing), *shared, *judged_by])
+    return " · ".join([page.counted(selection.runs, len(grid.missing())), *shared, *judged_by])
