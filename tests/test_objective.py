@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stylelab import losses
 from stylelab.objective import CONVENTIONS, Losses, Objective, Term, Weighting
+from stylelab.vgg import Encoder
 
 CONTENT, STYLE = {"relu3_1": 0.7, "conv2_2": 0.3}, {"relu1_1": 0.5, "relu2_1": 0.2, "pool2": 0.3}
 
@@ -258,3 +259,24 @@ def test_a_loss_knows_its_terms_in_order(objective, canvas):
         Term("style", "pool2", 15.0),
         Term("variation", "", 0.5),
     )
+
+
+@pytest.mark.parametrize("beta", [1e-9, 1.0, 1e9])
+def test_float16_gradients_survive_weights_of_any_size(small_parameters, image, beta: float) -> None:
+    """Unscaled, a beta of 1e9 overflows float16 on its way to the canvas and one of 1e-9 vanishes."""
+    gradients = {}
+    for dtype in (torch.float32, torch.float16):
+        encoder = Encoder(
+            small_parameters(dtype=torch.float32), layers=("relu1_1", "relu2_1", "relu3_1"), pool="average",
+            pool_factor=1.0, padding="zeros",
+        ).to(dtype)  # fmt: skip
+        of = Weighting(
+            convention=CONVENTIONS["authors_code"], alpha=1e-3 * beta, beta=beta, content={"relu3_1": 1.0},
+            style={"relu1_1": 0.5, "relu2_1": 0.5}, variation=0.0, variation_norm="squared",
+        )  # fmt: skip
+        content, style, canvas = (image(seed, 32, 32).float() for seed in (0, 1, 2))
+        objective = Objective(encoder, weighting=of, content=content, styles=[(1.0, style)])
+        gradients[dtype] = objective.evaluate(canvas)[1]
+    exact, half = gradients[torch.float32], gradients[torch.float16]
+    assert torch.isfinite(half).all()
+    assert (half - exact).norm() < 0.02 * exact.norm()

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 
-def _accumulable(features: Tensor) -> Tensor:
+def accumulable(features: Tensor) -> Tensor:
+    """Features in the type that sums of them are taken in: float32, or float64 where they have it."""
     return features.to(torch.promote_types(features.dtype, torch.float32))
 
 
@@ -23,7 +24,7 @@ def gram_matrix(features: Tensor) -> Tensor:
 
     Eq. (3) does not divide; the authors' code does. Canvas and style may then differ in size.
     """
-    rows = _accumulable(features).permute(0, 2, 3, 1).flatten(1, 2)  # a view where the layout is channels-last
+    rows = accumulable(features).permute(0, 2, 3, 1).flatten(1, 2)  # a view where the layout is channels-last
     return rows.transpose(1, 2) @ rows / rows.shape[1]
 
 
@@ -37,7 +38,7 @@ def mean_squared_error(features: Tensor, target: Tensor) -> Tensor:
     Returns:
         (N,), in squared units of the features.
     """
-    return (_accumulable(features) - _accumulable(target)).square().mean(dim=(1, 2, 3))
+    return (accumulable(features) - accumulable(target)).square().mean(dim=(1, 2, 3))
 
 
 def content_loss(features: Tensor, target: Tensor) -> Tensor:

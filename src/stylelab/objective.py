@@ -143,9 +143,15 @@ class Objective:
         """
         canvas = canvas.detach().requires_grad_()
         features = self.encoder(canvas)
-        unweighted = torch.stack([self._unweighted(term, features, canvas) for term in self.terms])
+        # Losses are differentiated up to the features in float32; only the way from there to the canvas is the network's.
+        leaves = {layer: losses.accumulable(found).detach().requires_grad_() for layer, found in features.items()}
+        unweighted = torch.stack([self._unweighted(term, leaves, canvas) for term in self.terms])
         weights = torch.tensor([term.weight for term in self.terms], dtype=unweighted.dtype, device=canvas.device)
-        (gradient,) = torch.autograd.grad(unweighted @ weights, canvas)
+        *at_features, at_canvas = torch.autograd.grad(unweighted @ weights, [*leaves.values(), canvas], allow_unused=True)
+        used = [pair for pair in zip(features.values(), at_features, strict=True) if pair[1] is not None]
+        gradient = _through_network([pair[0] for pair in used], [pair[1] for pair in used], canvas)
+        if at_canvas is not None:  # the variation's
+            gradient = gradient + at_canvas
         return Losses(self.terms, unweighted.detach()), gradient
 
     def _unweighted(self, term: Term, features: Mapping[str, Tensor], canvas: Tensor) -> Tensor:
@@ -192,3 +198,20 @@ class Objective:
         if alpha and beta:
             found["alpha_over_beta"] = alpha / beta
         return found
+
+
+def _through_network(features: Sequence[Tensor], gradients: Sequence[Tensor], canvas: Tensor) -> Tensor:
+    """The gradient at the canvas from the gradients at the features.
+
+    float16 holds nothing above 65504 and little below 1e-7, so the way through it is taken at a scale, a power of two,
+    that brings the largest gradient near one.
+    """
+    half = features[0].dtype == torch.float16
+    largest = torch.stack([gradient.abs().max() for gradient in gradients]).max() if half else canvas.new_ones(())
+    scale = torch.exp2(-torch.floor(torch.log2(largest.clamp_min(torch.finfo(largest.dtype).tiny))))
+    outputs = [
+        (gradient * scale if half else gradient).to(found.dtype)
+        for found, gradient in zip(features, gradients, strict=True)
+    ]
+    (found,) = torch.autograd.grad(features, canvas, outputs)
+    return found / scale if half else found
