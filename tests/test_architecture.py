@@ -14,18 +14,18 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # An import goes to a lower rank, within a function too. A package of ours counts as one module.
 RANKS = {
-    0: "layers losses schema provenance pictures devices embedded parameter_files errors interrupts",
+    0: "layers losses schema provenance pictures devices embedded parameter_files errors interrupts store",
     1: "vgg images spec objective configuration run_folder",
     2: "parameters descent pyramid composition",
     3: "networks transfer reference job",
     4: "recorders failures sweep",
-    5: "tracking",
+    5: "tracking sweep_tracking",
     6: "runner console",
     7: "report commands __main__ __init__",
 }
 RANK = {name: rank for rank, names in RANKS.items() for name in names.split()}
 UPWARD = {  # (from, to) -> why an import may go up
-    ("sweep", "tracking"): "a sweep's parent run; within a function, because MLflow takes seconds to import",
+    ("sweep", "sweep_tracking"): "a sweep's parent run; within a function, because MLflow takes seconds to import",
 }
 CORE = ["layers", "losses", "schema", "spec", "pictures", "images", "pyramid", "vgg", "embedded", "parameters"]
 CORE += ["networks", "objective", "descent", "transfer"]

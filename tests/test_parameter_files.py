@@ -230,7 +230,7 @@ def test_a_known_file_under_the_wrong_source_is_refused(network, tmp_path, monke
     file.write_bytes(BODY)
     monkeypatch.setitem(job.KNOWN, SHA256[:8], "torchvision")
     with pytest.raises(
-        ValueError, match=r"renamed.pth holds torchvision's parameters, but network.source is caffe: use"
+        ValueError, match=r"renamed.pth holds torchvision's parameters, but is to be read as caffe's: use"
     ):
         job.network_file(network(path=str(file)))
     assert job.network_file(network(path=str(file), source="torchvision")) == file
@@ -243,7 +243,7 @@ def test_a_known_file_under_the_wrong_source_is_refused(network, tmp_path, monke
 def test_a_known_url_under_the_wrong_source_is_refused_before_it_is_fetched(network, tmp_path, name, source, true):
     """network=vgg19_caffe network.source=torchvision would mix the preprocessing, in silence."""
     url = f"http://127.0.0.1:9/{name}"
-    message = rf"^network.*{name} holds {true}'s parameters, but network.source is {source}: use network=vgg19_{true}"
+    message = rf"^network.*{name} holds {true}'s parameters, but is to be read as {source}'s: use network=vgg19_{true}"
     with pytest.raises(ValueError, match=message):
         job.network_file(network(url=url, source=source))
     parameter_files.features_file(url, tmp_path).write_bytes(b"an extract of it")

@@ -1,4 +1,4 @@
-"""One run, checked and identified before anything heavy is imported: spec, decoded pictures, parameter files, key, folder."""
+"""One run, checked and identified before anything heavy is imported: spec, pictures, parameter files, key, folder."""
 
 import os
 import re
@@ -187,8 +187,8 @@ def _check_source(source: str, file: str, sha256: str) -> None:
     true_source = KNOWN.get(sha256[:8], source)
     if true_source != source:
         raise ValueError(
-            f"{file} holds {true_source}'s parameters, but network.source is {source}: "
-            f"use network=vgg19_{true_source}"
+            f"{file} holds {true_source}'s parameters, but is to be read as {source}'s: use network=vgg19_{true_source}, "
+            "or another file"
         )
 
 
@@ -211,6 +211,7 @@ def _ruler(spec: Spec) -> Path | None:
         file = Path(spec.reference.path).expanduser()
         if not file.is_file():
             raise ValueError(f"reference.path: there is no file {file}: give Caffe parameters of VGG-19, or null")
+        _check_source("caffe", f"reference.path: {file}", parameter_files.sha256_of(file))
         return file
     if isinstance(spec.network, Vgg19) and spec.network.source == "caffe" and spec.network.path is not None:
         return Path(spec.network.path).expanduser()

@@ -11,6 +11,7 @@ from stylelab import devices, failures, images, networks, pictures, provenance, 
 from stylelab.configuration import root
 from stylelab.interrupts import named, sigterm_as_interrupt
 from stylelab.job import Job
+from stylelab.parameter_files import sha256_of
 from stylelab.recorders import FAILED, FINISHED, KILLED, Checkpoint, Folder, Progress, Record, Recorder, save_canvas
 from stylelab.transfer import Step, transfer
 
@@ -81,7 +82,8 @@ def _tracker(job: Job) -> Any | None:
     tracking = job.spec.tracking
     if tracking.store == "off":
         return None
-    from stylelab.tracking import MlflowRecorder, open_store  # MLflow takes seconds to import
+    from stylelab.store import open_store
+    from stylelab.tracking import MlflowRecorder
 
     client, experiment = open_store(tracking.uri, outputs=Path(job.spec.outputs), experiment=tracking.experiment)
     return MlflowRecorder(client, experiment, pictures_every=tracking.pictures_every)
@@ -162,6 +164,8 @@ def _paint(job: Job, record: Record, resume: Mapping[str, Any] | None) -> Iterat
     spec = job.spec
     device = devices.prepare_device(spec.device, threads=spec.threads, determinism=spec.determinism)
     record.facts["device"] = devices.describe(device)
+    if job.ruler is not None and job.ruler not in job.files.values():
+        reference.ruler(job.ruler)  # a broken file is found before the painting, not after it
     network = networks.encoder(spec.network, pooling=spec.pooling, layers=spec.all_layers, files=job.files)
     began, first, step = time.perf_counter(), None, None
     for step in transfer(spec, network, content=job.content, styles=job.styles, device=device, resume=resume):
@@ -179,6 +183,7 @@ def _finish_picture(job: Job, last: Step, record: Record) -> None:
     texts = {"stylelab.key": job.key, "stylelab.configuration": json.dumps(job.decisive, sort_keys=True)}
     pictures.save_png(pastiche, job.folder / "pastiche.png", texts=texts)
     name, network = reference.ruler(job.ruler)
+    record.facts["ruler"] = {"name": name, "path": str(job.ruler), "sha256": job.ruler and sha256_of(job.ruler)}
     shares = job.spec.images.style_weights or [1.0] * len(job.styles)
     styles = [(share / sum(shares), style) for share, style in zip(shares, job.styles, strict=True)]
     found = reference.judge(network, pastiche=pastiche, content=job.content, styles=styles, level=job.levels[-1])

@@ -242,7 +242,7 @@ class _Parent:
         tracked = [member.job for member in members if member.job.spec.tracking.store == "mlflow"]
         self.claim = run_folder.Claim(Path(members[0].job.spec.outputs), claim_name(fingerprint(members)))
         if tracked:
-            from stylelab.tracking import SweepTracker  # MLflow takes seconds to import
+            from stylelab.sweep_tracking import SweepTracker  # MLflow takes seconds to import
 
             alone = self.claim.try_to_acquire()  # else another process conducts the very same sweep
             self.tracker = SweepTracker(tracked[0], name, fingerprint=fingerprint(members), alone=alone)

@@ -1,30 +1,23 @@
-"""The MLflow recorder: parameters, tags, metrics in batches, pictures; and the store that they go to."""
+"""The MLflow recorder: a run's parameters, tags, metrics in batches and pictures."""
 
 import csv
-import getpass
-import json
-import logging
 import os
-import platform
 import re
-import shlex
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from filelock import FileLock
 from PIL import Image
 
 from stylelab import images, pictures
 from stylelab.job import Job
 from stylelab.objective import Losses
 from stylelab.provenance import flattened
-from stylelab.recorders import FINISHED, KILLED, RUNNING, Record
-from stylelab.run_folder import Claim
-from stylelab.sweep import SWEEP_NAME, SWEEP_RUN, claim_name
+from stylelab.recorders import FINISHED, RUNNING, Record
+from stylelab.store import user, without_password
+from stylelab.sweep import SWEEP_NAME, SWEEP_RUN
 from stylelab.transfer import Step
 
 if TYPE_CHECKING:
@@ -34,65 +27,7 @@ if TYPE_CHECKING:
 LARGEST_BATCH = 1000  # metrics that MLflow takes in one request
 MOST_METRICS_OF_A_STEP = 50  # four sums and every layer
 LOGGED_FILES = (".png", ".csv", ".json", ".yaml")  # of a run's folder; the checkpoint is not among them
-LONGEST_TAG = 8000  # characters that MLflow takes in a tag
-RUNS_IN_A_QUESTION = 500  # run ids in one search
 MOST_PARAMETERS = 100  # parameters that MLflow takes in one request
-QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_TRUNCATE_LONG_VALUES": "false",  # a long value is an error, never cut
-    "GIT_PYTHON_REFRESH": "quiet",
-}
-
-
-def store_uri(uri: str | None, outputs: Path) -> str:
-    """Where runs are tracked: the configured address, else MLFLOW_TRACKING_URI, else SQLite under outputs."""
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(outputs / 'mlflow.db').resolve()}"
-
-
-def without_password(uri: str) -> str:
-    """An address as it may be shown: user and password left out."""
-    return re.sub(r"^(\w[\w+]*://)[^/]*@", r"\1", uri)
-
-
-def open_store(uri: str | None, *, outputs: Path, experiment: str) -> tuple["MlflowClient", str]:
-    """A client and the experiment's id; both store and experiment are made where they are missing.
-
-    Parallel first use destroys a fresh SQLite store (its migrations race), so the first use is behind a lock; and the
-    experiment is made here, because MLflow would put its artifacts below whatever the working directory is.
-    """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    from mlflow import MlflowClient
-
-    for chatty in ("mlflow", "alembic"):  # mlflow sets its own level when it is imported
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    address = store_uri(uri, outputs)
-    outputs.mkdir(parents=True, exist_ok=True)
-    with FileLock(outputs / "mlflow.lock"):
-        _make_whole(address)
-        client = MlflowClient(tracking_uri=address)
-        found = client.get_experiment_by_name(experiment)
-        if found is not None:
-            return client, found.experiment_id
-        local = address.startswith("sqlite:")
-        artifacts = (outputs / "mlartifacts" / experiment).resolve().as_uri() if local else None
-        return client, client.create_experiment(experiment, artifact_location=artifacts)
-
-
-def _make_whole(address: str) -> None:
-    """Make a missing SQLite store beside its place and move it there: killed amid its migrations it would never open."""
-    path = Path(address.removeprefix("sqlite:///"))
-    if not address.startswith("sqlite:///") or path.is_file():
-        return
-    from mlflow import MlflowClient
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    for left in (partial, partial.with_name(f"{partial.name}-journal")):
-        left.unlink(missing_ok=True)
-    MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
-    os.replace(partial, path)
 
 
 class MlflowRecorder:
@@ -137,7 +72,7 @@ class MlflowRecorder:
         """The last run of a job's key in its outputs folder, whose claim this process has: no other is painting it."""
         of_key = f"tags.`stylelab.key` = '{job.key}' and attributes.status {status}"
         runs = self.client.search_runs([self.experiment], of_key, order_by=["attributes.start_time DESC"])
-        return next((run for run in runs if run.data.tags.get("stylelab.outputs") == _outputs(job)), None)
+        return next((run for run in runs if run.data.tags.get("stylelab.outputs") == str(Path(job.spec.outputs).resolve())), None)
 
     def _place(self, run_id: str) -> dict[str, Any]:
         return {
@@ -297,18 +232,14 @@ def _metrics_of_row(row: Mapping[str, str]) -> dict[str, float]:
     return found
 
 
-def _outputs(job: Job) -> str:
-    return str(Path(job.spec.outputs).resolve())
-
-
 def _tags(record: Record) -> dict[str, str]:
     facts = record.facts
     tags = {
         "stylelab.key": record.job.key,
-        "stylelab.outputs": _outputs(record.job),
+        "stylelab.outputs": str(Path(record.job.spec.outputs).resolve()),
         "stylelab.host": facts["machine"]["host"],
         "stylelab.pid": str(os.getpid()),
-        "mlflow.user": _user(),
+        "mlflow.user": user(),
         "mlflow.source.name": "stylelab",
         "mlflow.source.type": "LOCAL",
     }
@@ -321,92 +252,3 @@ def _tags(record: Record) -> dict[str, str]:
     if os.environ.get(SWEEP_RUN):
         tags |= {"mlflow.parentRunId": os.environ[SWEEP_RUN], "stylelab.sweep": os.environ[SWEEP_NAME]}
     return tags
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
-        return "unknown"
-
-
-class SweepTracker:
-    """The parent run of a sweep, under which its members appear.
-
-    Args:
-        job: any member's, for its store.
-        name: the sweep's; a parent that is gone on with keeps its own.
-        fingerprint: the same for sweeps of the same runs.
-        alone: whether no living process conducts a sweep of the same runs.
-    """
-
-    MEMBERS_IN_A_TAG = 200  # ids of 32 characters; MLflow takes 8000 characters
-
-    def __init__(self, job: Job, name: str, *, fingerprint: str, alone: bool) -> None:
-        of = job.spec.tracking
-        self.outputs = Path(job.spec.outputs)
-        self.client, self.experiment = open_store(of.uri, outputs=self.outputs, experiment=of.experiment)
-        found = self._left_running(fingerprint, alone=alone)
-        self.name = found.data.tags["stylelab.sweep"] if found is not None else name
-        tags = {
-            "stylelab.sweep": self.name,
-            "stylelab.role": "sweep",
-            "stylelab.fingerprint": fingerprint,
-            "stylelab.outputs": _outputs(job),
-            "stylelab.command": shlex.join(sys.argv)[:LONGEST_TAG],
-            "stylelab.host": platform.node(),
-            "stylelab.pid": str(os.getpid()),
-            "mlflow.user": _user(),
-        }
-        if found is None:
-            self.run_id = self.client.create_run(self.experiment, run_name=name, tags=tags).info.run_id
-            return
-        self.run_id = found.info.run_id
-        for key, value in tags.items():
-            self.client.set_tag(self.run_id, key, value)
-
-    def _left_running(self, fingerprint: str, *, alone: bool) -> "Run | None":
-        """A dead process's parent run of the same runs, to go on with; those of other sweeps are closed."""
-        running = "tags.`stylelab.role` = 'sweep' and attributes.status = 'RUNNING'"
-        found = None
-        for run in self.client.search_runs([self.experiment], running, order_by=["attributes.start_time DESC"]):
-            tags = run.data.tags
-            if tags.get("stylelab.outputs") != str(self.outputs.resolve()):
-                continue
-            if tags.get("stylelab.fingerprint") == fingerprint:
-                if alone and found is None:
-                    found = run
-                elif alone:
-                    self.mark_killed(run.info.run_id, "its process died", status="FAILED")
-                continue
-            claim = Claim(self.outputs, claim_name(tags.get("stylelab.fingerprint", "")))
-            if claim.try_to_acquire():
-                self.mark_killed(run.info.run_id, "its process died", status="FAILED")
-                claim.release()
-        return found
-
-    def mark_killed(self, run_id: str, reason: str, *, status: str = KILLED) -> None:
-        """End a dead process's run."""
-        self.client.set_tag(run_id, "stylelab.reason", reason)
-        self.client.set_terminated(run_id, status=status)
-
-    def finished_among(self, run_ids: Sequence[str]) -> set[str]:
-        """Those of some runs that the store knows as FINISHED."""
-        found = set()
-        for first in range(0, len(run_ids), RUNS_IN_A_QUESTION):
-            listed = ", ".join(f"'{run_id}'" for run_id in run_ids[first : first + RUNS_IN_A_QUESTION])
-            asked = f"attributes.run_id IN ({listed}) and attributes.status = 'FINISHED'"
-            found |= {run.info.run_id for run in self.client.search_runs([self.experiment], asked)}
-        return found
-
-    def close(self, members: Sequence[str], counts: Mapping[str, int]) -> None:
-        """Link the members, write the counts of outcomes, and end FINISHED where every run is, else FAILED."""
-        for number, first in enumerate(range(0, len(members), self.MEMBERS_IN_A_TAG)):
-            name = "stylelab.members" if number == 0 else f"stylelab.members.{number}"
-            self.client.set_tag(self.run_id, name, json.dumps(members[first : first + self.MEMBERS_IN_A_TAG]))
-        named = {outcome.replace(" ", "_"): count for outcome, count in counts.items()}
-        self.client.set_tag(self.run_id, "stylelab.counts", json.dumps(named))
-        for outcome, count in named.items():
-            self.client.log_metric(self.run_id, f"runs/{outcome}", count)
-        whole = set(named) <= {"finished", "done_before"}
-        self.client.set_terminated(self.run_id, status="FINISHED" if whole else "FAILED")

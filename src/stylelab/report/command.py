@@ -1,8 +1,6 @@
 """stylelab-report: the comparison of a sweep's runs, or of two runs."""
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,22 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser().parse_args(arguments)
     if bool(asked.compare) == bool(asked.sweep or asked.filter):
         parser().error("name a sweep (or `latest`, or --filter), or two runs by --compare")
-    from stylelab.tracking import QUIET  # seconds of import: after everything that can be wrong above
+    from stylelab.console import one_line_errors  # an import of Hydra's: after everything that can be wrong above
 
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    from mlflow.exceptions import MlflowException
-
-    try:
-        folder = _write(asked)
-    except (ValueError, OSError, MlflowException) as error:
-        if os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0"):
-            raise
-        sys.exit(f"stylelab-report: {' '.join(str(error).split())}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    for file in sorted(folder.iterdir()):
-        print(file)
+    with one_line_errors():
+        for file in sorted(_write(asked).iterdir()):
+            print(file)
 
 
 def _write(asked: argparse.Namespace) -> Path:
@@ -59,7 +46,7 @@ def _write(asked: argparse.Namespace) -> Path:
     from stylelab.configuration import root
     from stylelab.report import write
     from stylelab.report.store import open_existing
-    from stylelab.tracking import store_uri
+    from stylelab.store import store_uri
 
     outputs = asked.outputs or root() / "outputs"
     store = open_existing(store_uri(asked.uri, outputs), asked.experiment)

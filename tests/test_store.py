@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from stylelab import tracking
+from stylelab import store
 
 FIRST_USE = """
 import sys
 from pathlib import Path
-from stylelab.tracking import open_store
+from stylelab.store import open_store
 client, experiment = open_store(None, outputs=Path(sys.argv[1]), experiment="together")
 client.create_run(experiment)
 """
@@ -33,10 +33,10 @@ def test_four_processes_may_use_a_fresh_store_first(tmp_path: Path) -> None:
 
 def test_the_configured_store_comes_before_the_environments_and_sqlite_last(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking.store_uri(None, tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert store.store_uri(None, tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
-    assert tracking.store_uri(None, tmp_path) == "http://server:5000"
-    assert tracking.store_uri("http://other:5000", tmp_path) == "http://other:5000"
+    assert store.store_uri(None, tmp_path) == "http://server:5000"
+    assert store.store_uri("http://other:5000", tmp_path) == "http://other:5000"
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_the_configured_store_comes_before_the_environments_and_sqlite_last(monk
     ],
 )
 def test_an_address_is_shown_without_its_password(address: str, shown: str) -> None:
-    assert tracking.without_password(address) == shown
+    assert store.without_password(address) == shown
 
 
 def test_telemetry_is_off_and_nothing_is_truncated(tmp_path: Path) -> None:
-    tracking.open_store(None, outputs=tmp_path, experiment="quiet")
+    store.open_store(None, outputs=tmp_path, experiment="quiet")
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert os.environ["MLFLOW_TRUNCATE_LONG_VALUES"] == "false"
