@@ -1,6 +1,7 @@
 """The store: tracked runs and their artifacts, through MLflow's client, so that a server does as well as a file."""
 
 import json
+import logging
 import os
 import re
 import tempfile
@@ -24,6 +25,7 @@ from stylelab.report.runs import (
     whole_lists,
 )
 from stylelab.schema import suggestion
+from stylelab.store import QUIET, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -130,7 +132,7 @@ class Store:
                     order_by=["attributes.start_time DESC"],
                 )  # fmt: skip
             except MlflowException as error:
-                raise ValueError(f"--filter: MLflow does not take {condition}: {str(error).splitlines()[0]}") from error
+                raise ValueError(f"--filter: MLflow does not take {condition}: {_first_line(error)}") from error
             found, token = [*found, *page], page.token
             if not token:
                 return found
@@ -250,15 +252,22 @@ def open_existing(uri: str, experiment: str) -> Store:
     path = uri.removeprefix("sqlite:///")
     if path != uri and not Path(path).is_file():
         raise ValueError(f"there is no store {path}: nothing was tracked yet; paint first, or give another by --uri")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow’s own seven take minutes
-    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    quiet = QUIET | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         return Store(MlflowClient(tracking_uri=uri), experiment)
     except MlflowException as error:
-        raise ValueError(f"the store {uri} does not answer: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"the store {without_password(uri)} does not answer: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:300]
 
 
 def _is_sweep(run: "MlflowRun") -> bool:
