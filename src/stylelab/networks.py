@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from stylelab import parameters
 from stylelab.embedded import EmbeddedEncoder, load_parameters
@@ -25,11 +25,15 @@ def encoder(
         case Embedded():
             return EmbeddedEncoder(layers, load_parameters())
         case RandomVgg19():
-            found = parameters.random(seed=network.seed, pool=pooling.kind)
+            found = parameters.random(seed=network.seed, pool=pooling.kind, pool_factor=pooling.factor)
         case Vgg19():
             found = parameters.read(files["parameters"], PREPROCESSING[network.source])
             if network.normalised:
-                found = parameters.normalise(found, parameters.read_means(files["means"], pool=pooling.kind))
+                found = parameters.normalise(found, _means(files["means"], pooling))
     return Encoder(
         found, layers=layers, pool=pooling.kind, pool_factor=pooling.factor, padding=network.padding
     )
+
+
+def _means(file: Path, pooling: Pooling) -> Mapping[str, Tensor]:
+    return parameters.read_means(file, pool=pooling.kind, pool_factor=pooling.factor)

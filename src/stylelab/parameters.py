@@ -93,15 +93,18 @@ def _without_dead(means: Tensor) -> Tensor:
     return torch.where(means > DEAD * of_layer, means, instead)
 
 
-def mean_activations(parameters: Parameters, images: Iterable[Tensor], *, pool: str) -> dict[str, Tensor]:
+def mean_activations(
+    parameters: Parameters, images: Iterable[Tensor], *, pool: str, pool_factor: float = 1.0
+) -> dict[str, Tensor]:
     """Every filter's mean rectified activation over images and positions: relu1_1 -> (C,), float64.
 
     Args:
         parameters: as trained.
         images: (N, 3, H, W) each, of any sizes.
         pool: "average" or "max"; the means of deep layers depend on it.
+        pool_factor: multiplies what each pool returns, and so the means behind it.
     """
-    encoder = Encoder(parameters, layers=RECTIFIED, pool=pool, pool_factor=1.0, padding="zeros")
+    encoder = Encoder(parameters, layers=RECTIFIED, pool=pool, pool_factor=pool_factor, padding="zeros")
     sums = {name: torch.zeros(channels(name), dtype=torch.float64) for name in RECTIFIED}
     positions = dict.fromkeys(RECTIFIED, 0)
     with torch.inference_mode():
@@ -112,14 +115,20 @@ def mean_activations(parameters: Parameters, images: Iterable[Tensor], *, pool: 
     return {name: sums[name] / positions[name] for name in RECTIFIED}
 
 
-def read_means(path: Path, *, pool: str) -> dict[str, Tensor]:
+def means_key(*, pool: str, pool_factor: float) -> str:
+    """The name of a pooling in a file of means: `average`, `max`, `average x 2`."""
+    return pool if pool_factor == 1 else f"{pool} x {pool_factor:g}"
+
+
+def read_means(path: Path, *, pool: str, pool_factor: float = 1.0) -> dict[str, Tensor]:
     """The means in a file that `stylelab-parameters --mean-activation` wrote: relu1_1 -> (C,), float32."""
+    key = means_key(pool=pool, pool_factor=pool_factor)
     try:
-        of_pool = json.loads(path.read_text())[pool]
+        of_pool = json.loads(path.read_text())[key]
         found = {name: torch.tensor(of_pool[name], dtype=torch.float32) for name in RECTIFIED}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path}: no mean activations for {pool} pooling ({error}): "
+            f"{path}: no mean activations for {key} pooling ({error}): "
             "measure them by stylelab-parameters --mean-activation"
         ) from error
     for name, means in found.items():
@@ -128,7 +137,7 @@ def read_means(path: Path, *, pool: str) -> dict[str, Tensor]:
     return found
 
 
-def random(*, seed: int, pool: str) -> Parameters:
+def random(*, seed: int, pool: str, pool_factor: float = 1.0) -> Parameters:
     """VGG-19 with filters drawn from a normal distribution, each layer rescaled to mean activation one on noise.
 
     The control of an ablation: what remains of a painting when nothing was learned. Biases are zero, so activations
@@ -145,7 +154,7 @@ def random(*, seed: int, pool: str) -> Parameters:
             biases[name] = torch.zeros(channels(name))
             here = response / response.mean()
         elif name.startswith("pool"):
-            here = POOLS[pool](here, 2)
+            here = POOLS[pool](here, 2) * pool_factor
     return Parameters(filters=filters, biases=biases, preprocessing=TORCHVISION)
 
 

@@ -76,18 +76,21 @@ def _verify(network: Vgg19) -> None:
 
 
 def _measure(network: Vgg19, photographs: Path, output: Path | None, against: Path | None) -> None:
-    """Write every filter's mean activation with either pooling."""
+    """Write every filter's mean activation with each pooling that conf/ offers."""
     from stylelab.networks import PREPROCESSING
-    from stylelab.parameters import mean_activations, read  # imports torch
+    from stylelab.parameters import mean_activations, means_key, read  # imports torch
 
     files = sorted(path for path in photographs.glob("*") if path.suffix.lower() in PHOTOGRAPHS)
     if not files:
         raise ValueError(f"--mean-activation: {photographs} holds no pictures: give a folder of photographs")
     parameters = read(network_file(network), PREPROCESSING[network.source])
     means = {}
-    for pool in ("average", "max"):
-        found = mean_activations(parameters, _loaded(files, pool), pool=pool)
-        means[pool] = {layer: [float(f"{value:.6g}") for value in values] for layer, values in found.items()}
+    for option in sorted(path.stem for path in (CONF / "pooling").glob("*.yaml")):
+        pooling = plain(composed([f"pooling={option}"]))["pooling"]
+        kind, factor = pooling["kind"], pooling["factor"]
+        found = mean_activations(parameters, _loaded(files, option), pool=kind, pool_factor=factor)
+        key = means_key(pool=kind, pool_factor=factor)
+        means[key] = {layer: [float(f"{value:.6g}") for value in values] for layer, values in found.items()}
     if against is not None:
         _compare(means, json.loads(against.read_text()))
     target = output or Path(f"vgg19_{network.source}_mean_activations.json")
