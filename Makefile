@@ -9,13 +9,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3 python,$(shell $(name) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $(name))))
 
-.PHONY: help demo test setup lint pictures lock clean
+.PHONY: help demo test setup lint pictures figures lock clean
 
 help:
 	@echo "make demo      paint one of our own picture pairs: no download, no GPU"
 	@echo "make test      the whole test suite"
 	@echo "make lint      style checks"
 	@echo "make pictures  draw our own pictures again"
+	@echo "make figures   paint every sheet of docs/experiments.md again: hours on two cores"
 	@echo "make lock      resolve requirements.lock again"
 
 setup: $(VENV)/.complete
@@ -48,6 +49,18 @@ lint: setup
 
 pictures: setup
 	@$(BIN)/python images/draw.py
+
+# Every sheet of docs/experiments.md, with VGG-19's parameters from the cache or from OVERRIDES="network.path=FILE".
+FIGURES := gatys2015_figure1_content gatys2015_figure1_style gatys2015_figure2 gatys2015_figure3 gatys2016_figure4 \
+  gatys2016_figure5 gatys2016_figure6 layers networks optimizers pooling pooling_at_equal_weights
+
+figures: $(FIGURES:%=docs/figures/%.png)
+
+docs/figures/%.png: conf/experiment/%.yaml setup
+	@mkdir -p $(@D)
+	$(BIN)/stylelab -m experiment=$* size=small sweep=$* $(OVERRIDES)
+	$(BIN)/stylelab-report $* --name $*
+	cp outputs/reports/$*/sheet.png $@
 
 lock:
 	@uv pip compile pyproject.toml --extra development --universal --python-version 3.11 --generate-hashes \
