@@ -75,6 +75,8 @@ def test_a_picture_is_labelled_by_its_name():
         (2.0417e7, "2.04e7"),
         (4.2e-5, "4.2e-5"),
         (12.0, "12.0"),
+        (math.nan, "nan"),
+        (math.inf, "inf"),
     ],
 )
 def test_a_measured_value_has_three_digits(value, text):
@@ -214,14 +216,15 @@ def test_a_difference_beyond_the_spread_over_seeds_is_claimed():
     assert found.behind == ["max"]
     (conclusion,) = conclude(runs, swept(runs), metric=None)
     assert conclusion.sentences[0] == "average is best in style and in content alike."
-    assert "Higher by more than that explains: max (by 0.0400; explained: 0.0227)" in conclusion.sentences[1]
+    assert "Seeds alone scatter by 0.010, which explains a difference of up to 0.023." in conclusion.sentences[1]
+    assert "Higher by more than that explains: max (by 0.0400)." in conclusion.sentences[1]
 
 
 def test_a_difference_within_the_spread_over_seeds_is_not_claimed():
     runs = seeds_of({"average": (0.19, 0.20, 0.21), "max": (0.20, 0.21, 0.22)})
     (conclusion,) = conclude(runs, swept(runs), metric=None)
     assert conclusion.sentences[0] == "average comes out lowest in style and in content alike."
-    assert "no claim: max (by 0.0100" in conclusion.sentences[1]
+    assert "no claim: max (by 0.0100)." in conclusion.sentences[1]
 
 
 def test_one_seed_allows_no_claim():
@@ -252,6 +255,16 @@ def test_options_are_compared_only_under_the_same_settings():
     assert (found.means, found.settings) == ({"max": 0.1, "average": 0.2}, 1)
 
 
+def test_options_with_other_numbers_of_seeds_have_thresholds_of_their_own():
+    runs = seeds_of({"average": (0.19, 0.20, 0.21), "max": (0.23, 0.25), "rescaled": (0.9,)})
+    found = conclusions.compare(swept(runs)[0], runs, metric="reference/style")
+    deviation = math.sqrt((0.0002 + 0.0002) / 3)  # three degrees of freedom, t(3) = 3.182
+    assert found.explained["max"] == pytest.approx(3.182 * deviation * math.sqrt(1 / 3 + 1 / 2))
+    assert found.explained["rescaled"] == pytest.approx(3.182 * deviation * math.sqrt(1 / 3 + 1))
+    (conclusion,) = conclude(runs, swept(runs), metric=None)
+    assert "rescaled (by 0.700; up to 0.042 explained)" in conclusion.sentences[1]
+
+
 def test_no_picture_is_called_best():
     runs = [run({"images.long_side": n}, judged(0.1 * n, 0.1)) for n in (1, 2)]
     (conclusion,) = conclude(runs, swept(runs), metric=None)
@@ -268,7 +281,9 @@ def test_rulers_are_never_mixed():
     found = conclude(runs, swept(runs), metric=None)
     assert [conclusion.ruler for conclusion in found] == ["reference", "embedded_reference"]
     assert all(not conclusion.comparisons for conclusion in found)
-    points = charts.trade_off(runs, {one.run_id: "" for one in runs}, colour=None, ruler="reference")["data"]
+    points = charts.trade_off(runs, {one.run_id: "" for one in runs}, colour=None, along=None, ruler="reference")[
+        "data"
+    ]
     assert [list(trace["x"]) for trace in points] == [[0.5]]
 
 
@@ -302,10 +317,18 @@ def test_an_unknown_metric_is_refused():
         conclusions.check_metric("reference/stile", [run({}, judged(1, 1))])
 
 
+def test_a_run_that_ended_in_nan_is_not_judged():
+    runs = [
+        run({"pooling.kind": "max"}, judged(math.nan, math.nan)),
+        run({"pooling.kind": "average"}, judged(0.1, 0.2)),
+    ]
+    assert conclusions.judged(runs, "reference") == [runs[1]]
+
+
 def test_means_and_deviations_over_seeds():
     runs = seeds_of({"average": (0.1, 0.2, 0.3), "max": (0.5,)})
     rows = tables.over_seeds(runs, [axis(runs, "pooling.kind")], ["reference/style"])
-    assert [(row["seeds"], str(row["spreads"][0])) for row in rows] == [(3, "0.200 ± 0.100"), (1, "0.500")]
+    assert [(row["seeds"], str(row["spreads"][0])) for row in rows] == [(3, "0.200 ± 0.10"), (1, "0.500")]
 
 
 def test_curves_of_runs_that_do_not_compare_start_at_one():

@@ -4,6 +4,7 @@ import base64
 import csv
 import gzip
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -81,6 +82,7 @@ def _trouble(tracked: Tracked) -> None:
         run_id = tracked.client.create_run(tracked.experiment, run_name=status.lower(), tags=child).info.run_id
         values = members[0].data.params | {RATIO: "0.1", "seed": str(seed)}
         tracked.client.log_batch(run_id, params=[Param(key, value) for key, value in values.items()])
+        tracked.client.log_metric(run_id, "loss/total", math.nan, step=1)
         if status == "KILLED":
             tracked.client.log_image(run_id, Image.new("RGB", (48, 36), "teal"), key="canvas", step=2, synchronous=True)
         tracked.client.set_terminated(run_id, status=status)

@@ -5,7 +5,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from stylelab.report.axes import Axis
+from stylelab.report.axes import SEED, Axis
 from stylelab.report.conclusions import judged, pareto_front, refusal
 from stylelab.report.grid import Grid
 from stylelab.report.runs import Run
@@ -16,8 +16,14 @@ WIDE = 20.0  # ratio of the largest to the smallest value from which an axis is 
 Curve = Sequence[tuple[int, float]]
 
 
-def trade_off(runs: Sequence[Run], titles: Mapping[str, str], *, colour: Axis | None, ruler: str) -> dict[str, Any]:
+def trade_off(
+    runs: Sequence[Run], titles: Mapping[str, str], *, colour: Axis | None, along: Axis | None, ruler: str
+) -> dict[str, Any]:
     """A ruler's style against its content, each run a point, with the Pareto front.
+
+    Args:
+        colour: tells the runs apart by colour.
+        along: joins runs of one colour by a line, where its options are numbers.
 
     Runs of other pictures have a front of their own: the ruler measures each against its own pictures.
     """
@@ -32,10 +38,13 @@ def trade_off(runs: Sequence[Run], titles: Mapping[str, str], *, colour: Axis | 
         )  # fmt: skip
     on_front = {run_id for points in fronts for run_id in points}
     for option, own in _by_option(shown, colour):
+        if _ordered(own, along):
+            own = sorted(own, key=lambda run: along.option[run.run_id])
         figure.add_scatter(
             x=[_short(run.metrics[f"{ruler}/style"]) for run in own],
             y=[_short(run.metrics[f"{ruler}/content"]) for run in own],
-            mode="markers", name=colour.labels[option] if colour else "runs", showlegend=colour is not None,
+            mode="lines+markers" if _ordered(own, along) else "markers", line={"width": 1},
+            name=colour.labels[option] if colour else "runs", showlegend=colour is not None,
             marker={"size": [13 if run.run_id in on_front else 9 for run in own],
                     "symbol": ["diamond" if run.run_id in on_front else "circle" for run in own]},
             customdata=[run.run_id for run in own], text=[titles[run.run_id] for run in own],
@@ -72,7 +81,8 @@ def loss_curves(
                 )  # fmt: skip
     figure.update_layout(
         xaxis={"title": {"text": "step"}},
-        yaxis={"title": {"text": "loss ÷ its own first value" if relative else "loss"}, "type": "log"} | _ticks(figure),
+        yaxis={"title": {"text": "loss ÷ its own first value" if relative else "loss"}, "type": "log"}
+        | _ticks([value for trace in figure.data for value in trace.y]),
         meta={"kind": "losses"},
     )
     return _plain(figure)
@@ -107,8 +117,15 @@ def _fronts(runs: Sequence[Run], ruler: str) -> list[dict[str, tuple[float, floa
             run.metrics[f"{ruler}/style"],
             run.metrics[f"{ruler}/content"],
         )
-    fronts = [{run_id: points[run_id] for run_id in pareto_front(points)} for points in by_pictures.values()]
-    return [dict(sorted(front.items(), key=lambda item: item[1])) for front in fronts if len(front) > 1]
+    several = [points for points in by_pictures.values() if len(points) > 1]
+    fronts = [{run_id: points[run_id] for run_id in pareto_front(points)} for points in several]
+    return [dict(sorted(front.items(), key=lambda item: item[1])) for front in fronts]
+
+
+def _ordered(runs: Sequence[Run], along: Axis | None) -> bool:
+    """Whether an axis puts these runs in an order of numbers, each at its own."""
+    options = [along.option[run.run_id] for run in runs] if along and along.key != SEED else []
+    return len(set(options)) == len(runs) > 1 and all(type(option) in (int, float) for option in options)
 
 
 def _by_option(runs: Sequence[Run], colour: Axis | None) -> list[tuple[Any, list[Run]]]:
@@ -136,14 +153,13 @@ def _divided(curve: Curve) -> Curve:
 
 def _axis(title: str, values: Sequence[float]) -> dict[str, Any]:
     wide = bool(values) and min(values) > 0 and max(values) / min(values) > WIDE
-    return {"title": {"text": title}, "type": "log" if wide else "linear"}
+    return {"title": {"text": title}} | ({"type": "log"} | _ticks(values) if wide else {"type": "linear"})
 
 
-def _ticks(figure: go.Figure) -> dict[str, Any]:
+def _ticks(values: Sequence[float]) -> dict[str, Any]:
     """Ticks at 1, 2 and 5 where a logarithmic axis spans little, else at powers of ten."""
-    values = [value for trace in figure.data for value in trace.y]
     few = not values or max(values) / min(values) < 1e3
-    return {"dtick": "D2" if few else 1}
+    return {"dtick": "D2" if few else 1, "tickformat": "~g"}
 
 
 def _short(value: float) -> float:

@@ -1,5 +1,6 @@
 """What holds: which option is best by a fixed ruler, and whether it is so beyond the spread over seeds."""
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -46,7 +47,7 @@ class Spread:
         return stdev(self.values) if len(self.values) > 1 else None
 
     def __str__(self) -> str:
-        spread = f" ± {measured(self.deviation)}" if self.deviation is not None else ""
+        spread = f" ± {measured(self.deviation, digits=2)}" if self.deviation is not None else ""
         return f"{measured(self.mean)}{spread}"
 
 
@@ -100,7 +101,10 @@ def rulers(runs: Sequence[Run]) -> list[str]:
 
 def judged(runs: Sequence[Run], ruler: str) -> list[Run]:
     """The finished runs that a ruler judged."""
-    return [run for run in runs if run.finished and any(f"{ruler}/{name}" in run.metrics for name in COMPARED)]
+    names = [f"{ruler}/{name}" for name in COMPARED]
+    return [
+        run for run in runs if run.finished and any(math.isfinite(run.metrics.get(name, math.nan)) for name in names)
+    ]
 
 
 def replicates(runs: Sequence[Run]) -> list[Replicates]:

@@ -1,5 +1,6 @@
 """Values of a configuration as people read them."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -59,15 +60,15 @@ def number(value: float, *, exponent: bool) -> str:
     return f"{float(mantissa):g}e{int(power)}"
 
 
-def measured(value: float | None) -> str:
-    """A measured value in three digits that count; a dash where there is none."""
+def measured(value: float | None, *, digits: int = 3) -> str:
+    """A measured value in three digits that count, or as many as told; a dash where there is none."""
     if value is None:
         return "–"
-    if value == 0:
-        return "0"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
     if not 1e-3 <= abs(value) < 1e4:
-        return number(float(f"{value:.2e}"), exponent=True)
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
+        return number(float(f"{value:.{digits - 1}e}"), exponent=True)
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:#.{digits}g}".rstrip(".")
 
 
 def wordy(mapping: Mapping[str, Any]) -> str:

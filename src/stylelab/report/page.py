@@ -1,5 +1,6 @@
 """The HTML page: everything in one file, no address outside it."""
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ def render(material: Material) -> str:
         facet_heading=grid.facets.heading if grid.facets else None,
         rows_heading=grid.rows.heading if grid.rows else None,
         columns_heading=grid.columns.heading if grid.columns else None,
+        several_pictures=len({pictures_of(run) for run in runs}) > 1,
         rulers=[(ruler, RULER_NAMES[ruler]) for ruler in rulers(runs)],
         axes=table_axes,
         rows=[_row(run, table_axes, shown) for run in runs],
@@ -241,7 +243,7 @@ def _row(run: Run, axes: Sequence[Axis], shown: Sequence[str]) -> Mapping[str, A
         "options": [
             (axis.labels[axis.option[run.run_id]], axis.options.index(axis.option[run.run_id])) for axis in axes
         ],
-        "values": [run.metrics.get(name) for name in shown],
+        "values": [value if math.isfinite(value) else None for value in (run.metrics.get(n, math.nan) for n in shown)],
     }
 
 
@@ -278,6 +280,6 @@ def _data(material: Material, titles: Mapping[str, str]) -> Mapping[str, Any]:
 
 def _charts(material: Material, titles: Mapping[str, str]) -> Mapping[str, Any]:
     runs = material.selection.runs
-    colour = charts.colour_axis(material.grid)
-    found = {ruler: charts.trade_off(runs, titles, colour=colour, ruler=ruler) for ruler in rulers(runs)}
+    colour, along = charts.colour_axis(material.grid), material.grid.columns if material.grid.rows else None
+    found = {ruler: charts.trade_off(runs, titles, colour=colour, along=along, ruler=ruler) for ruler in rulers(runs)}
     return found | {"losses": charts.loss_curves(runs, material.curves, titles, colour=colour)}

@@ -75,10 +75,10 @@ def _trade_off(axis: Axis, comparisons: Sequence[Comparison], front: Sequence[Ha
         return f"{axis.labels[front[0]]} {claim} in style and in content alike."
     beaten = [axis.labels[option] for option in compared if option not in front]
     if not beaten:
-        return "A trade-off all along: whichever option is lower in style is higher in content."
+        return "As measured, a trade-off all along: whichever option is lower in style is higher in content."
     names = " and ".join(axis.labels[option] for option in front)
     lost = f"{', '.join(beaten)} {'is' if len(beaten) == 1 else 'are'} beaten in both"
-    return f"A trade-off between {names}: one is lower in style, another in content; {lost}."
+    return f"As measured, a trade-off between {names}: one is lower in style, another in content; {lost}."
 
 
 def _verdict(axis: Axis, comparison: Comparison) -> str:
@@ -88,24 +88,27 @@ def _verdict(axis: Axis, comparison: Comparison) -> str:
     if comparison.deviation is None:
         second = f"{axis.labels[others[0]]} next, {measured(comparison.means[others[0]])}"
         return f"{start}; {second}. {_no_claim(comparison)}"
-    spread = f"Seeds alone scatter by {measured(comparison.deviation)}."
     near = [option for option in others if option not in comparison.behind]
-    behind = (
-        f" Higher by more than that explains: {_gaps(axis, comparison, comparison.behind)}."
-        if comparison.behind
-        else ""
-    )
-    level = (
-        f" Higher, but not by more than that explains, so no claim: {_gaps(axis, comparison, near)}." if near else ""
-    )
-    return f"{start}. {spread}{behind}{level}"
+    said = [f"{start}. Seeds alone scatter by {measured(comparison.deviation, digits=2)}{_explained(comparison)}."]
+    if comparison.behind:
+        said.append(f"Higher by more than that explains: {_gaps(axis, comparison, comparison.behind)}.")
+    if near:
+        said.append(f"Higher, but not by more than that explains, so no claim: {_gaps(axis, comparison, near)}.")
+    return " ".join(said)
+
+
+def _explained(comparison: Comparison) -> str:
+    """What the seeds explain, where it is the same for every option; else `_gaps` says it of each."""
+    limits = {measured(explained, digits=2) for explained in comparison.explained.values()}
+    return f", which explains a difference of up to {limits.pop()}" if len(limits) == 1 else ""
 
 
 def _gaps(axis: Axis, comparison: Comparison, options: Sequence[Hashable]) -> str:
+    each = not _explained(comparison)
     said = []
     for option in options:
-        gap, explained = measured(comparison.lead(option)), measured(comparison.explained[option])
-        said.append(f"{axis.labels[option]} (by {gap}; explained: {explained})")
+        limit = f"; up to {measured(comparison.explained[option], digits=2)} explained" if each else ""
+        said.append(f"{axis.labels[option]} (by {measured(comparison.lead(option))}{limit})")
     return ", ".join(said)
 
 
