@@ -20,7 +20,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -28,7 +28,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Victims are forked from a server that has imported everything, opened nothing and never run a thread.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
-    ["torch", "mlflow.store.tracking.sqlalchemy_store", "stylelab.runner", "stylelab.tracking"]
+    [
+        "torch",
+        "mlflow.store.tracking.sqlalchemy_store",
+        "stylelab.runner",
+        "stylelab.tracking",
+        "stylelab.sweep_tracking",
+    ]
 )
 
 COMMON = (
@@ -90,14 +96,22 @@ def overrides(place: Path, outputs: Path, kind: Sequence[str]) -> list[str]:
     return [*COMMON, *pictures, f"outputs={outputs}", *kind]
 
 
-def paint(*arguments: str) -> None:
-    """What `stylelab ARGUMENTS` does, less the start of Python."""
+def configured(arguments: Sequence[str]) -> str:
+    """The resolved configuration of `stylelab ARGUMENTS`, as text: composed here, it need not be by every victim."""
     from stylelab.composition import composed
     from stylelab.configuration import plain
+
+    return json.dumps(plain(composed(arguments)))
+
+
+def paint(configuration: str) -> None:
+    """What `stylelab` does with a configuration, with as many checkpoints as it asks for, whatever they cost."""
     from stylelab.job import prepare
+    from stylelab.recorders import Checkpoint
     from stylelab.runner import run
 
-    run(prepare(plain(composed(arguments))), hydra_record={".hydra/overrides.yaml": "\n".join(arguments)})
+    Checkpoint.LARGEST_PART = float("inf")
+    run(prepare(json.loads(configuration)), hydra_record={".hydra/overrides.yaml": "[]"})
 
 
 def stylelab(*arguments: str) -> None:
@@ -110,7 +124,7 @@ def stylelab(*arguments: str) -> None:
 
 def open_a_store(outputs: str) -> None:
     """Make the store of an outputs folder, which takes as long as many a run."""
-    from stylelab.tracking import open_store
+    from stylelab.store import open_store
 
     open_store(None, outputs=Path(outputs), experiment="Default")
 
@@ -178,16 +192,18 @@ def finish(act: Callable[..., None], *arguments: str, log: Path) -> None:
         raise RuntimeError(f"what nobody killed failed: {log.read_text()[-3000:]}")
 
 
-def kill_runs(place: Path, dice: random.Random, kills: int, *, verbose: bool) -> int:
+def kill_runs(
+    place: Path, dice: random.Random, kills: int, *, kinds: Mapping[str, Sequence[str]] = KINDS, verbose: bool
+) -> int:
     """Kill runs of every kind in turn; returns how many did not survive."""
     template, log = place / "template", place / "log"
     finish(open_a_store, str(template), log=log)
     truth, whole_time, files = {}, {}, {}
-    for kind, settings in KINDS.items():
+    for kind, settings in kinds.items():
         outputs = place / f"truth{len(truth)}"
         shutil.copytree(template, outputs)
         began = time.monotonic()
-        finish(paint, *overrides(place, outputs, settings), log=log)
+        finish(paint, configured(overrides(place, outputs, settings)), log=log)
         whole_time[kind] = time.monotonic() - began
         truth[kind] = lasting(outputs)
         files[kind] = 5 * len(list(outputs.rglob("*")))  # more than it touches: some victims get away
@@ -195,16 +211,17 @@ def kill_runs(place: Path, dice: random.Random, kills: int, *, verbose: bool) ->
             raise RuntimeError(f"what nobody killed is not whole: {faults}")
     died, runs, lost, where = 0, 0, 0, Counter()
     while died < kills:
-        kind = list(KINDS)[runs % len(KINDS)]
+        kind = list(kinds)[runs % len(kinds)]
         outputs, log = place / f"run{runs}", place / f"run{runs}.log"
         shutil.copytree(template, outputs)
         runs += 1
+        configuration = configured(overrides(place, outputs, kinds[kind]))
         for _ in range(dice.randint(1, 12)):
             if dice.random() < 0.5:
                 how, at, patience = "at a file", ("", dice.randint(1, files[kind]), die), None
             else:
                 how, at, patience = "after a time", None, dice.uniform(0, 1.2) * whole_time[kind]
-            victim = begin(paint, *overrides(place, outputs, KINDS[kind]), log=log, at=at)
+            victim = begin(paint, configuration, log=log, at=at)
             victim.join(patience)
             victim.kill()
             victim.join()
@@ -212,7 +229,7 @@ def kill_runs(place: Path, dice: random.Random, kills: int, *, verbose: bool) ->
                 break
             died += 1
             where[how] += 1
-        faults = survivors_faults(place, outputs, kind, truth[kind], log)
+        faults = survivors_faults(outputs, configuration, truth[kind], log)
         lost += bool(faults)
         if verbose or faults:
             print(f"run {runs} ({kind}): {died} kills so far: {'; '.join(faults) or 'whole'}", flush=True)
@@ -220,7 +237,7 @@ def kill_runs(place: Path, dice: random.Random, kills: int, *, verbose: bool) ->
             shutil.rmtree(outputs)
     print(
         f"kills: {died} ({', '.join(f'{count} {name}' for name, count in where.items())}) over {runs} runs of "
-        f"{len(KINDS)} kinds; same bytes, one MLflow run, every step and canvas once in {runs - lost}; lost: {lost}"
+        f"{len(kinds)} kinds; same bytes, one MLflow run, every step and canvas once in {runs - lost}; lost: {lost}"
     )
     return lost
 
@@ -231,10 +248,10 @@ def lasting(outputs: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in ("pastiche.png", "losses.csv")}
 
 
-def survivors_faults(place: Path, outputs: Path, kind: str, truth: dict[str, bytes], log: Path) -> list[str]:
+def survivors_faults(outputs: Path, configuration: str, truth: Mapping[str, bytes], log: Path) -> list[str]:
     """Start once more, to the end; what is not as it should be."""
     try:
-        finish(paint, *overrides(place, outputs, KINDS[kind]), log=log)
+        finish(paint, configuration, log=log)
     except RuntimeError as error:
         return [str(error)]
     found = lasting(outputs)
@@ -242,7 +259,7 @@ def survivors_faults(place: Path, outputs: Path, kind: str, truth: dict[str, byt
     return faults + check(outputs)
 
 
-def check(outputs: Path) -> list[str]:
+def check(outputs: Path, *, pictures_every: int = 7) -> list[str]:
     """What is wrong with the tracked runs of an outputs folder that holds one run."""
     faults = []
     with sqlite3.connect(outputs / "mlflow.db") as store:
@@ -266,7 +283,7 @@ def check(outputs: Path) -> list[str]:
     if None in names:
         faults.append("strange files among the canvases")
     pictured = Counter((int(name.group(1)), name.group(2)) for name in names if name)
-    expected = {(step, suffix): 1 for step in steps if step % 7 == 0 for suffix in (".png", ".webp")}
+    expected = {(step, suffix): 1 for step in steps if step % pictures_every == 0 for suffix in (".png", ".webp")}
     if pictured != expected:
         faults.append(f"canvases in MLflow: {sorted(pictured.items())[:4]}")
     left = [path.name for path in folder.iterdir() if path.suffix in (".partial", ".pt")]

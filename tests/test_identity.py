@@ -41,7 +41,9 @@ CHANGES = {
     "weights.style": {"weights.style": [1.0, 2.0]},
     "weights.variation": {"weights.variation": 1.0},
     "weights.variation_norm": {"weights.variation_norm": "absolute"},
-    "optimizer.kind": {"optimizer": {"kind": "adam", "steps": 3, "learning_rate": 1.0, "beta1": 0.9, "beta2": 0.99, "tolerance": 0.0}},
+    "optimizer.kind": {
+        "optimizer": {"kind": "adam", "steps": 3, "learning_rate": 1.0, "beta1": 0.9, "beta2": 0.99, "tolerance": 0.0}
+    },
     "optimizer.steps": {"optimizer.steps": 4},
     "optimizer.learning_rate": {"optimizer.learning_rate": 0.9},
     "optimizer.history": {"optimizer.history": 3},
@@ -187,7 +189,7 @@ def test_what_is_not_in_the_key_leaves_key_and_bytes_as_they_are(place: Place, v
         if "tracking=mlflow" in changes:
             shutil.copytree(place.store, own)
         said = [change.replace("{sha256}", sha256).replace("{}", str(others)) for change in changes]
-        commands.append([*place.arguments(*base, *path, f"outputs={own}", *said)])
+        commands.append(place.configured(*base, *path, f"outputs={own}", *said))
         expected.append((key, others / "outputs" if key == "outputs" else own))
     log = place.folder / "log"
     kills.finish(paint_all, json.dumps(commands), log=log)
@@ -206,8 +208,8 @@ def kills_sha256(path: Path) -> str:
 
 def paint_all(commands: str) -> None:
     """Paint several runs in one process."""
-    for arguments in json.loads(commands):
-        kills.paint(*arguments)
+    for configuration in json.loads(commands):
+        kills.paint(configuration)
 
 
 def test_the_bytes_of_a_picture_count_not_its_path_nor_its_times(config: dict, tmp_path: Path) -> None:
@@ -235,7 +237,10 @@ def test_a_run_key_knows_no_path_of_this_machine(config: dict, monkeypatch: pyte
 
 
 def test_a_number_is_the_same_however_it_is_written(config: dict) -> None:
-    assert prepare(changed(config, {"weights.beta": 1000000000})).key == prepare(changed(config, {"weights.beta": 1e9})).key
+    assert (
+        prepare(changed(config, {"weights.beta": 1000000000})).key
+        == prepare(changed(config, {"weights.beta": 1e9})).key
+    )
 
 
 def test_another_version_of_the_algorithm_has_other_keys(config: dict, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Processes that tests may kill, from benchmarks/kills.py: forked from a server that has imported everything once."""
 
+import functools
 import shutil
 import sqlite3
 import sys
@@ -12,7 +13,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import kills  # noqa: E402
 
 kills.PROCESSES.set_forkserver_preload(
-    ["torch", "mlflow.store.tracking.sqlalchemy_store", "stylelab.runner", "stylelab.tracking", "stylelab.__main__", "pytest"]
+    [
+        "torch",
+        "mlflow.store.tracking.sqlalchemy_store",
+        "stylelab.runner",
+        "stylelab.tracking",
+        "stylelab.sweep_tracking",
+        "stylelab.__main__",
+        "pytest",
+    ]
 )
 
 
@@ -22,6 +31,11 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = tmp_path_factory.mktemp("store") / "outputs"
     kills.finish(kills.open_a_store, str(outputs), log=outputs.parent / "log")
     return outputs
+
+
+@functools.cache
+def _configured(*arguments: str) -> str:
+    return kills.configured(arguments)
 
 
 class Place:
@@ -39,13 +53,18 @@ class Place:
         shutil.copytree(self.store, self.outputs)
 
     def arguments(self, *settings: str) -> list[str]:
-        """The command line of a small run, with these settings."""
-        return kills.overrides(self.folder, self.outputs, settings)
+        """The command line of a small run or, where the settings begin with -m, of a sweep."""
+        swept = settings[:1] == ("-m",)
+        return [*settings[:swept], *kills.overrides(self.folder, self.outputs, settings[swept:])]
+
+    def configured(self, *settings: str) -> str:
+        """The configuration of a small run, as text."""
+        return _configured(*self.arguments(*settings))
 
     def paint(self, *settings: str) -> str:
         """Paint to the end; what was said."""
         self.log.unlink(missing_ok=True)
-        kills.finish(kills.paint, *self.arguments(*settings), log=self.log)
+        kills.finish(kills.paint, self.configured(*settings), log=self.log)
         return self.log.read_text()
 
     def stylelab(self, *settings: str) -> tuple[int, str]:
