@@ -76,7 +76,8 @@ def _trouble(tracked: Tracked) -> None:
     members = tracked.runs("tags.`mlflow.parentRunId` != ''")
     tags = {"stylelab.role": "sweep", "stylelab.sweep": "troubled"}
     parent = tracked.client.create_run(tracked.experiment, run_name="troubled", tags=tags).info.run_id
-    tracked.client.set_tag(parent, "stylelab.members", json.dumps([run.info.run_id for run in members[:3]]))
+    for name, part in (("stylelab.members", members[:2]), ("stylelab.members.1", members[2:3])):
+        tracked.client.set_tag(parent, name, json.dumps([run.info.run_id for run in part]))
     for seed, status, reason in ((0, "FAILED", "FloatingPointError: total loss is nan"), (1, "KILLED", "SIGTERM")):
         child = {"mlflow.parentRunId": parent, "stylelab.key": status, "stylelab.reason": reason}
         run_id = tracked.client.create_run(tracked.experiment, run_name=status.lower(), tags=child).info.run_id
@@ -106,6 +107,21 @@ def test_a_sweep_is_found_by_its_name_its_run_id_and_as_the_latest(tracked):
     assert store.select(["latest"], condition=None).title == "troubled"
     single = by_name.runs[2].run_id
     assert [run.run_id for run in store.select([single], condition=None).runs] == [single]
+
+
+def test_a_sweep_that_has_not_ended_and_a_run_that_is_gone_are_said(tracked):
+    store = open_existing(tracked.uri, "stylelab")
+    assert store.select(["troubled"], condition=None).notes == (
+        "The sweep troubled is still running, or was killed without a word.",
+    )
+    tags = {"stylelab.role": "sweep", "stylelab.members": json.dumps(["0" * 32])}
+    parent = tracked.client.create_run(tracked.experiment, run_name="emptied", tags=tags, start_time=1).info.run_id
+    with pytest.raises(ValueError, match="emptied: no run was tracked there"):
+        store.select(["emptied"], condition=None)
+    some = store.select(["ratios"], condition=None).runs[0].run_id
+    tracked.client.set_tag(parent, "stylelab.members.1", json.dumps([some]))
+    tracked.client.set_terminated(parent)
+    assert store.select(["emptied"], condition=None).notes == (f"The run {'0' * 32} is no longer in the store.",)
 
 
 def test_several_sweeps_make_one_report_with_each_run_once(tracked):

@@ -83,7 +83,7 @@ class Store:
             runs=tuple(runs),
             parents=tuple(dict.fromkeys(parent.info.run_id for parent in parents if _is_sweep(parent))),
             superseded=len(found) - len(runs),
-            notes=tuple(f"{run_id} is no longer in the store" for run_id in dict.fromkeys(ids) if run_id not in found),
+            notes=tuple(_notes(parents, [run_id for run_id in dict.fromkeys(ids) if run_id not in found])),
         )
 
     def run(self, name: str) -> Run:
@@ -116,7 +116,11 @@ class Store:
     def _members(self, parent: "MlflowRun") -> list[str]:
         if not _is_sweep(parent):
             return [parent.info.run_id]
-        listed = json.loads(parent.data.tags.get("stylelab.members", "[]"))
+        tags = parent.data.tags
+        parts = sorted(
+            (name for name in tags if name.startswith("stylelab.members")), key=lambda name: (len(name), name)
+        )
+        listed = [run_id for name in parts for run_id in json.loads(tags[name])]  # a tag holds only so many
         children = self._search(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
         return [*listed, *(run.info.run_id for run in reversed(children))]
 
@@ -268,6 +272,14 @@ def open_existing(uri: str, experiment: str) -> Store:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:300]
+
+
+def _notes(parents: "Sequence[MlflowRun]", gone: Sequence[str]) -> Iterator[str]:
+    for parent in parents:
+        if _is_sweep(parent) and parent.info.status == "RUNNING":
+            yield f"The sweep {parent.info.run_name} is still running, or was killed without a word."
+    for run_id in gone:
+        yield f"The run {run_id} is no longer in the store."
 
 
 def _is_sweep(run: "MlflowRun") -> bool:
