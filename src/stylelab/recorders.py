@@ -188,9 +188,9 @@ class Progress:
     def start(self, record: Record, resumed_at: int | None) -> None:
         """Show where the run goes on."""
         if self.stream.isatty():
-            self.bar = tqdm(
-                total=self.steps, initial=resumed_at or 0, file=self.stream, unit="step", dynamic_ncols=True
-            )
+            known = os.get_terminal_size(self.stream.fileno()).columns > 0  # a bare pseudo-terminal has no size
+            width = {"dynamic_ncols": True} if known else {"ncols": 100}
+            self.bar = tqdm(total=self.steps, initial=resumed_at or 0, file=self.stream, unit="step", **width)
 
     def step(self, step: Step) -> None:
         """Show a step."""
