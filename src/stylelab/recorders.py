@@ -189,7 +189,7 @@ class Progress:
         """Show where the run goes on."""
         if self.stream.isatty():
             known = os.get_terminal_size(self.stream.fileno()).columns > 0  # a bare pseudo-terminal has no size
-            width = {"dynamic_ncols": True} if known else {"ncols": 100}
+            width = {"dynamic_ncols": True} if known else {"ncols": 100, "nrows": 20}
             self.bar = tqdm(total=self.steps, initial=resumed_at or 0, file=self.stream, unit="step", **width)
 
     def step(self, step: Step) -> None:
@@ -271,11 +271,7 @@ class Checkpoint:
         """The state to go on from, the folder brought back to it; a damaged or foreign checkpoint is set aside."""
         if not self.path.is_file():
             return None
-        try:
-            found = torch.load(self.path, map_location="cpu", weights_only=True)
-            reason = self._fault(found)
-        except Exception as error:  # whatever torch.load meets in damaged bytes
-            reason = f"it can't be read ({type(error).__name__})"
+        found, reason = read_checkpoint(self.path, self.key)
         if reason is not None:
             kept = run_folder.set_aside(self.path)
             print(f"checkpoint set aside as {kept.name}: {reason}; the run starts afresh", file=sys.stderr)
@@ -286,20 +282,25 @@ class Checkpoint:
         forget_after(self.path.parent, state["number"])
         return state
 
-    def _fault(self, found: Mapping[str, Any]) -> str | None:
-        """Why a checkpoint does not do, if it does not."""
-        if found.get("layout") != self.LAYOUT or found.get("key") != self.key:
-            return "it belongs to another run or to another version of the algorithm"
-        rows, number = found["losses"].splitlines(), found["state"]["number"]
-        if len(rows) != number + 2 or not rows[-1].startswith(f"{number},"):
-            return "its losses are not complete"
-        return None
-
     def finish(self, record: Record) -> None:
         """A finished run needs none; one that failed or was killed goes on from it."""
         if record.status == FINISHED:
             self.path.unlink(missing_ok=True)
             self.path.with_suffix(".partial").unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path, key: str) -> tuple[Mapping[str, Any], str | None]:
+    """What a checkpoint holds, and why it does not do for a run of this key, if it does not."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        if found["layout"] != Checkpoint.LAYOUT or found["key"] != key:
+            return {}, "it belongs to another run or to another version of the algorithm"
+        rows, number = found["losses"].splitlines(), found["state"]["number"]
+        if len(rows) != number + 2 or not rows[-1].startswith(f"{number},"):
+            return {}, "its losses are not complete"
+    except Exception as error:  # whatever torch.load meets in damaged bytes
+        return {}, f"it can't be read ({type(error).__name__})"
+    return found, None
 
 
 def _bytes_of(state: Mapping[str, Any]) -> int:
