@@ -17,7 +17,12 @@ from mlflow.entities import Param, Run
 from PIL import Image
 
 from stylelab.__main__ import main as paint
+from stylelab.report import page, sheet
+from stylelab.report.axes import swept
 from stylelab.report.command import main
+from stylelab.report.grid import lay_out
+from stylelab.report.runs import Run as TrackedRun
+from stylelab.report.runs import Selection
 from stylelab.report.store import open_existing
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -380,6 +385,38 @@ def test_the_losses_can_be_chosen(browser, troubled):
     found.page.select_option("#loss", "loss/style")
     assert set(found.page.evaluate(shown)) == {"loss/style"}
     found.context.close()
+
+
+def test_a_page_of_a_hundred_runs_opens_at_once(browser, tmp_path):
+    scene = Image.effect_mandelbrot((512, 384), (-2, -1.5, 1, 1.5), 100).convert("RGB")
+    runs = tuple(
+        TrackedRun(
+            run_id=f"{ratio}-{seed}", name="run", status="FINISHED", reason=None, key="key", sweep="s", started=0,
+            configuration={RATIO: ratio, "seed": seed, "canvas.start": "noise"}, tags={},
+            metrics={"reference/style": ratio * (1 + seed / 100), "reference/content": 1 / ratio},
+        )
+        for ratio in range(1, 11)
+        for seed in range(10)
+    )  # fmt: skip
+    material = page.Material(
+        selection=Selection(name="s", title="s", runs=runs, parents=(), superseded=0),
+        grid=lay_out(runs, swept(runs), rows=None, columns=None, facets=None),
+        axes=tuple(swept(runs)),
+        pictures={run.run_id: scene for run in runs},
+        inputs={run.run_id: sheet.Inputs(content=scene, styles=(scene,)) for run in runs},
+        curves={run.run_id: {"loss/total": [(n, 1 / (n + 1)) for n in range(500)]} for run in runs},
+        metric=None,
+        written="",
+    )
+    file = tmp_path / "report.html"
+    file.write_text(page.render(material))
+    assert file.stat().st_size < 6e6  # 2 MB of it are Plotly, a picture is 400 pixels wide
+    opened = browser.new_page()
+    opened.goto(file.as_uri())
+    timing = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+    assert 0 < opened.evaluate(timing) < 3000  # milliseconds, on cores that others use too; 400 measured
+    assert opened.evaluate("typeof window.Plotly") == "undefined"  # unpacked only when a chart comes near
+    opened.close()
 
 
 def test_two_runs_are_laid_over_each_other(browser, tracked):

@@ -32,7 +32,7 @@ def write(store: Store, wanted: Sequence[str], *, reports: Path, name: str | Non
     if runs[0].run_id == runs[1].run_id:
         raise ValueError(f"--compare: {wanted[0]} and {wanted[1]} are the same run: give two")
     pictures = [store.picture(run) for run in runs]
-    folder = reports / (name or folder_name(["compare", *(run.run_id[:8] for run in runs)]))
+    folder = reports / folder_name([name] if name else ["compare", *(run.run_id[:8] for run in runs)])
     folder.mkdir(parents=True, exist_ok=True)
     if None not in pictures:
         enlarged(difference(*pictures)).save(folder / "difference.png")

@@ -167,7 +167,8 @@ def compare(axis: Axis, runs: Sequence[Run], *, metric: str) -> Comparison | Non
     means = {option: fmean(spread.mean for spread in spreads[option]) for option in options}
     ordered = sorted(options, key=means.__getitem__)
     deviation, freedom = _pooled([spread for found in spreads.values() for spread in found])
-    claim = bool(freedom) and all(block[option].random for block in shared for option in options)
+    chancy = metric.startswith(("time/", "memory/")) or all(block[o].random for block in shared for o in options)
+    claim = bool(freedom) and chancy
     return Comparison(
         metric=metric,
         means={option: means[option] for option in ordered},

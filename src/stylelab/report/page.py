@@ -68,6 +68,7 @@ def render(material: Material) -> str:
         differed=tables.differed(runs),
         common=[(key, label(value)) for key, value in sorted(common(runs).items())],
         measured=measured,
+        written=material.written,
         data=embedded_json(_data(material, titles)),
         charts=embedded_json(_charts(material, titles)),
         plotly=compressed_plotly(),

@@ -12,7 +12,7 @@ from stylelab.report.axes import swept
 from stylelab.report.conclusions import check_metric, rulers
 from stylelab.report.grid import Grid, lay_out
 from stylelab.report.labels import label
-from stylelab.report.runs import Run, Selection
+from stylelab.report.runs import Run, Selection, folder_name
 from stylelab.report.store import Store
 
 PUBLISHED = "report"  # folder of the report among the artifacts of a sweep's own run
@@ -56,7 +56,7 @@ def write(
         metric=metric,
         written=time.strftime("%Y-%m-%d %H:%M"),
     )
-    folder = reports / (name or selection.name)
+    folder = reports / (folder_name([name]) if name else selection.name)
     folder.mkdir(parents=True, exist_ok=True)
     drawn = sheet.draw(
         grid, material.pictures, material.inputs, title=selection.title, subtitle=subtitle(selection, grid)
