@@ -323,7 +323,7 @@ def test_a_click_shows_the_run_and_the_slider_lays_it_over_the_content(browser, 
     assert run["run_id"] in page.inner_text("#run-id")
     assert "embedded_reference/style" in page.inner_text("#run-metrics")
     assert page.inner_text("#again") == f"stylelab-reproduce {run['run_id']}"
-    assert "α / β" in page.inner_text("#run-settings")
+    assert f"{RATIO}\t1e-" in page.inner_text("#run-settings")
     assert page.get_attribute("#before", "alt").startswith("content: ")
 
     def cut() -> str:

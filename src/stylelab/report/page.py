@@ -13,7 +13,7 @@ from stylelab.report.axes import ABSENT, EACH, SEED, Axis, common, differences
 from stylelab.report.conclusions import RULERS, refusal, replicates, rulers
 from stylelab.report.embedding import compressed_plotly, data_uri, embedded_json, environment, pixels
 from stylelab.report.grid import Grid, input_axis, lines
-from stylelab.report.labels import heading, label, measured
+from stylelab.report.labels import label, labels, measured
 from stylelab.report.runs import Run, Selection
 from stylelab.report.verdicts import Conclusion, conclude
 
@@ -251,7 +251,7 @@ def _row(run: Run, axes: Sequence[Axis], shown: Sequence[str]) -> Mapping[str, A
 def _data(material: Material, titles: Mapping[str, str]) -> Mapping[str, Any]:
     """What the page's script shows of a run on a click."""
     runs = material.selection.runs
-    differing = list(differences(runs))
+    differing = {key: labels(list(counts)) for key, counts in differences(runs).items()}
     sets, number_of = _input_sets(material)
     return {
         "inputs": [
@@ -267,7 +267,7 @@ def _data(material: Material, titles: Mapping[str, str]) -> Mapping[str, Any]:
                 "reason": run.reason,
                 "inputs": number_of[run.run_id],
                 "settings": [
-                    [heading(key), label(run.configuration[key])] for key in differing if key in run.configuration
+                    [key, words[run.configuration[key]]] for key, words in differing.items() if key in run.configuration
                 ],
                 "metrics": [
                     [name, measured(value)]

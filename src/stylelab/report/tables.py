@@ -8,7 +8,7 @@ from typing import Any
 from stylelab.report.axes import Axis, differences
 from stylelab.report.conclusions import COMPARED, RULERS, Replicates, replicates
 from stylelab.report.grid import Grid
-from stylelab.report.labels import label
+from stylelab.report.labels import label, labels
 from stylelab.report.runs import Run
 
 MISSING = "MISSING"
@@ -65,7 +65,7 @@ def over_seeds(runs: Sequence[Run], axes: Sequence[Axis], metrics: Sequence[str]
 def differed(runs: Sequence[Run]) -> list[Mapping[str, Any]]:
     """A row for each key that differed: its values, with how many runs have each."""
     return [
-        {"key": key, "values": [(label(value), count) for value, count in counts.items()]}
+        {"key": key, "values": [(words, counts[value]) for value, words in labels(list(counts)).items()]}
         for key, counts in differences(runs).items()
     ]
 
