@@ -56,7 +56,7 @@ FIGURES := gatys2015_figure1_content gatys2015_figure1_style gatys2015_figure2 g
 
 figures: $(FIGURES:%=docs/figures/%.png)
 
-docs/figures/%.png: conf/experiment/%.yaml setup
+docs/figures/%.png: conf/experiment/%.yaml | setup
 	@mkdir -p $(@D)
 	$(BIN)/stylelab -m experiment=$* size=small sweep=$* $(OVERRIDES)
 	$(BIN)/stylelab-report $* --name $*

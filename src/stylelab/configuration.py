@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -46,6 +46,9 @@ def in_one_line(error: Exception) -> str:
     """An error's message in one line; what Hydra or OmegaConf say in several names key, finding and cure."""
     if not isinstance(error, CONFIGURATION_ERRORS):
         return " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OverrideParseException):
+        reason = " ".join(error.message.split())
+        return f"{error.override}: can't be read ({reason}): quote it from the shell, as '{error.override}'"
     text = str(error)
     if unknown := re.search(r"Could not override '([^']+)'", text):
         return _unknown_key(unknown.group(1))
