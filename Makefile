@@ -41,7 +41,7 @@ demo: setup
 	@$(BIN)/stylelab experiment=demo
 
 test: setup
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 lint: setup
 	@$(BIN)/ruff check src tests images training benchmarks
