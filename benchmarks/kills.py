@@ -34,6 +34,11 @@ PROCESSES.set_forkserver_preload(
         "stylelab.runner",
         "stylelab.tracking",
         "stylelab.sweep_tracking",
+        "torch.fx.experimental.symbolic_shapes",
+        "torch.nested._internal.nested_tensor",
+        "mlflow.store.tracking.sqlalchemy_workspace_store",
+        "sqlalchemy.dialects.sqlite",
+        "PIL.WebPImagePlugin",
     ]
 )
 

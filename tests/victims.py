@@ -19,6 +19,11 @@ kills.PROCESSES.set_forkserver_preload(
         "stylelab.runner",
         "stylelab.tracking",
         "stylelab.sweep_tracking",
+        "torch.fx.experimental.symbolic_shapes",
+        "torch.nested._internal.nested_tensor",
+        "mlflow.store.tracking.sqlalchemy_workspace_store",
+        "sqlalchemy.dialects.sqlite",
+        "PIL.WebPImagePlugin",
         "stylelab.__main__",
         "pytest",
     ]

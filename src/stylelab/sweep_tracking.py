@@ -16,6 +16,7 @@ from stylelab.store import open_store, user
 from stylelab.sweep import claim_name
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 LONGEST_TAG = 8000  # characters that MLflow takes in a tag
@@ -84,12 +85,7 @@ class SweepTracker:
 
     def finished_among(self, run_ids: Sequence[str]) -> set[str]:
         """Those of some runs that the store knows as FINISHED."""
-        found = set()
-        for first in range(0, len(run_ids), RUNS_IN_A_QUESTION):
-            listed = ", ".join(f"'{run_id}'" for run_id in run_ids[first : first + RUNS_IN_A_QUESTION])
-            asked = f"attributes.run_id IN ({listed}) and attributes.status = 'FINISHED'"
-            found |= {run.info.run_id for run in self.client.search_runs([self.experiment], asked)}
-        return found
+        return finished_among(self.client, self.experiment, run_ids)
 
     def close(self, members: Sequence[str], counts: Mapping[str, int]) -> None:
         """Link the members, write the counts of outcomes, and end FINISHED where every run is, else FAILED."""
@@ -102,3 +98,13 @@ class SweepTracker:
             self.client.log_metric(self.run_id, f"runs/{outcome}", count)
         whole = set(named) <= {"finished", "done_before"}
         self.client.set_terminated(self.run_id, status="FINISHED" if whole else "FAILED")
+
+
+def finished_among(client: "MlflowClient", experiment: str, run_ids: Sequence[str]) -> set[str]:
+    """Those of some runs that a store knows as FINISHED."""
+    found = set()
+    for first in range(0, len(run_ids), RUNS_IN_A_QUESTION):
+        listed = ", ".join(f"'{run_id}'" for run_id in run_ids[first : first + RUNS_IN_A_QUESTION])
+        asked = f"attributes.run_id IN ({listed}) and attributes.status = 'FINISHED'"
+        found |= {run.info.run_id for run in client.search_runs([experiment], asked)}
+    return found

@@ -1,0 +1,179 @@
+"""`stylelab-plan [-m] OVERRIDES`: what a run or a sweep would do, what it would take, and what is done already."""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stylelab.console import one_line_errors
+
+if TYPE_CHECKING:
+    from stylelab.calibration import Calibration
+    from stylelab.cost import Cost
+    from stylelab.job import Job
+    from stylelab.sweep import Member
+
+
+@dataclass(frozen=True)
+class Line:
+    """One run of a plan."""
+
+    member: "Member"
+    state: str  # new, done, doubled, goes on, failed before, painted again
+    steps_done: int
+    cost: "Cost"  # of what is left to do
+
+    @property
+    def paints(self) -> bool:
+        """Whether the run would be launched."""
+        return self.state not in ("done", "doubled", "left alone")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; a fault in any run of the sweep ends in one line and exit code 1."""
+    parser = argparse.ArgumentParser(prog="stylelab-plan", description=__doc__)
+    parser.add_argument("-m", "--multirun", action="store_true", help="a sweep, as for stylelab")
+    parser.add_argument("--calibrate", action="store_true", help="time this machine again")
+    parser.add_argument("overrides", nargs="*", help="as for stylelab: experiment=pooling seed=range(5) ...")
+    given = parser.parse_intermixed_args(arguments)
+    with one_line_errors():
+        from stylelab.composition import composed, composed_sweep
+        from stylelab.sweep import checked
+
+        if given.multirun:
+            members = composed_sweep(given.overrides, checked)
+        else:
+            config = composed(given.overrides)
+            members = checked([tuple(given.overrides)], lambda _: config)
+        lines = planned(members, calibrate=given.calibrate)
+        show(lines, sweep=given.multirun)
+
+
+def planned(members: Sequence["Member"], *, calibrate: bool) -> list[Line]:
+    """What would become of every run, and what that takes."""
+    from stylelab.cost import expected
+
+    calibrations: dict[tuple, Calibration] = {}
+    for member in members:
+        of = member.job.spec
+        if (of.device, of.threads) not in calibrations:
+            jobs = [
+                each.job for each in members if (each.job.spec.device, each.job.spec.threads) == (of.device, of.threads)
+            ]
+            calibrations[of.device, of.threads] = _calibration(jobs, again=calibrate)
+    done = _done(members)
+    seen: set[str] = set()
+    lines = []
+    for member in members:
+        of = member.job.spec
+        calibration = calibrations[of.device, of.threads]
+        whole = expected(member.job, calibration.table, calibration.build_seconds)
+        state, steps = _state(member.job, done, seen)
+        seen.add(member.job.key)
+        lines.append(Line(member, state, steps, whole.without(steps)))
+    return lines
+
+
+def _calibration(jobs: Sequence["Job"], *, again: bool) -> "Calibration":
+    from stylelab.calibration import Calibration
+    from stylelab.cost import operations
+
+    cache = Path(os.environ.get("STYLELAB_CACHE", "~/.cache/stylelab")).expanduser()
+    found = Calibration(cache, device=jobs[0].spec.device, threads=jobs[0].spec.threads)
+    if not again:
+        found.read()
+    wanted = [each for job in jobs for each in operations(job)]
+    if any(each.name not in found.table for each in wanted):
+        print("timing this machine, once ...", file=sys.stderr, flush=True)
+    found.complete(wanted, jobs)
+    return found
+
+
+def _done(members: Sequence["Member"]) -> set[str]:
+    """The keys that a sweep would not paint: whole, and FINISHED in the store."""
+    from stylelab import run_folder
+
+    whole = {each.job.key: run_folder.read(each.job.folder) for each in members if run_folder.is_whole(each.job.folder)}
+    tracked = {each.job.key: each.job for each in members if each.job.spec.tracking.store == "mlflow"}
+    ids = {key: record.get("mlflow_run_id") for key, record in whole.items() if key in tracked}
+    if not any(ids.values()):
+        return set(whole) - set(tracked)
+    from stylelab.store import open_store  # MLflow takes seconds to import
+    from stylelab.sweep_tracking import finished_among
+
+    of = next(iter(tracked.values())).spec
+    client, experiment = open_store(of.tracking.uri, outputs=Path(of.outputs), experiment=of.tracking.experiment)
+    finished = finished_among(client, experiment, [run_id for run_id in ids.values() if run_id])
+    return {key for key in whole if key not in tracked or ids[key] in finished}
+
+
+def _state(job: "Job", done: set[str], seen: set[str]) -> tuple[str, int]:
+    """How a run stands, and the steps of it that a checkpoint saves."""
+    from stylelab import run_folder
+
+    if job.key in seen:
+        return "doubled", 0
+    if job.key in done and not job.spec.paints_again:
+        return "done", 0
+    record = run_folder.read(job.folder)
+    if record.get("status") == "FINISHED":
+        return "painted again", 0
+    if record.get("status") == "FAILED" and job.spec.retry == "none":
+        return "left alone", 0
+    steps = _checkpoint_step(job)
+    if record.get("status") == "FAILED":
+        return "failed before", steps
+    return ("goes on", steps) if steps else ("new", 0)
+
+
+def _checkpoint_step(job: "Job") -> int:
+    path = job.folder / "checkpoint.pt"
+    if not path.is_file():
+        return 0
+    from stylelab.recorders import read_checkpoint
+
+    found, fault = read_checkpoint(path, job.key)
+    return 0 if fault else found["state"]["number"]
+
+
+def show(lines: Sequence[Line], *, sweep: bool) -> None:
+    """Print the plan."""
+    print("run  state           size       steps  network      seconds  peak MB  what differs" if sweep else
+          "run  state           size       steps  network      seconds  peak MB")  # fmt: skip
+    for number, line in enumerate(lines):
+        job = line.member.job
+        width, height = job.levels[-1].canvas
+        state = f"{line.state} at {line.steps_done}" if line.steps_done else line.state
+        steps = sum(level.steps for level in job.levels)
+        label = f"  {line.member.label}" if sweep else ""
+        seconds = f"{line.cost.seconds:>8.1f}" if line.paints else f"{'-':>8}"
+        print(
+            f"{number:>3}  {state:<14}  {f'{width}x{height}':<9}  {steps:>5}  {job.spec.network.source:<11}  {seconds}"
+            f"  {line.cost.peak_mb:>7.0f}{label}"
+        )
+    painted = [line for line in lines if line.paints]
+    seconds = sum(line.cost.seconds for line in painted) + _start_seconds(painted)
+    counts = ", ".join(f"{count} {state}" for state, count in Counter(line.state for line in lines).items())
+    peak = max((line.cost.peak_mb for line in painted), default=0)
+    runs = f"{len(lines)} {'run' if len(lines) == 1 else 'runs'}"
+    print(f"{runs}: {counts}; one after another about {_spoken(seconds)}, at most {peak:.0f} MB at a time")
+
+
+def _start_seconds(painted: Sequence[Line]) -> float:
+    from stylelab.cost import SECONDS_TO_START
+
+    return max((SECONDS_TO_START[line.member.job.spec.tracking.store] for line in painted), default=0.0)
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+if __name__ == "__main__":
+    main()
