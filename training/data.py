@@ -43,12 +43,13 @@ class Pictures:
         return torch.stack([crop(image, size, self.generator) for image in shelf])
 
     def picture(self, size: int) -> Tensor:
-        """One undisturbed (3, size, size): a photograph 6 times in 10, a painting 2, a texture 2."""
+        """One undisturbed (3, size, size): half photographs, else photographs in strokes, paintings, textures."""
         kind = uniform(self.generator)
-        if kind < 0.2:
+        if kind < 0.15:
             return texture(size, self.generator)
-        shelf = self.paintings if kind < 0.4 and self.paintings else self.photographs
-        return crop(shelf[integer(len(shelf), self.generator)], size, self.generator)
+        shelf = self.paintings if kind < 0.35 and self.paintings else self.photographs
+        picture = crop(shelf[integer(len(shelf), self.generator)], size, self.generator)
+        return strokes(size, self.generator, picture).clamp(0, 1) if kind > 0.85 else picture
 
 
 def uniform(generator: Generator, low: float = 0.0, high: float = 1.0) -> float:
@@ -60,10 +61,11 @@ def integer(end: int, generator: Generator) -> int:
 
 
 def crop(image: Tensor, size: int, generator: Generator) -> Tensor:
-    """A random square of a uint8 picture, 0.6 to 3 times size where it fits, resampled to size, turned at random."""
+    """A random square of a uint8 picture, 0.6 to 4 times size where it fits, resampled to size, turned at random."""
     _, height, width = image.shape
-    shortest, longest = min(0.6 * size, height, width), min(height, width, 3 * size)
-    side = round(shortest * (longest / shortest) ** uniform(generator))
+    shortest, longest = min(0.6 * size, height, width), min(height, width, 4 * size)
+    # Most crops are large, so that they show as much as a whole picture does at the sizes that are painted.
+    side = round(shortest * (longest / shortest) ** uniform(generator) ** 0.5)
     top, left = integer(height - side + 1, generator), integer(width - side + 1, generator)
     square = image[None, :, top : top + side, left : left + side].float() / 255
     square = functional.interpolate(square, size=(size, size), mode="bicubic", antialias=True, align_corners=False)[0]
@@ -153,9 +155,10 @@ def stripes(size: int, generator: Generator) -> Tensor:
     return first * share + second * (1 - share)
 
 
-def strokes(size: int, generator: Generator) -> Tensor:
-    """Short straight brush strokes that follow a smooth field of directions, each of one colour."""
-    picture = palette(1, generator).view(3, 1, 1).expand(3, size, size).clone()
+def strokes(size: int, generator: Generator, motif: Tensor | None = None) -> Tensor:
+    """Short straight strokes along a smooth field of directions, each of one colour: of the motif, or of a palette."""
+    ground = palette(1, generator).view(3, 1, 1) if motif is None else smooth(smooth(motif))
+    picture = ground.expand(3, size, size).clone()
     colours, field = palette(2 + integer(6, generator), generator), spectrum_noise(size, 2.5, generator)[0]
     length, thickness = uniform(generator, 4, 30), uniform(generator, 1, 5)
     reach = int(length / 2 + thickness) + 1
@@ -169,7 +172,8 @@ def strokes(size: int, generator: Generator) -> Tensor:
         top, left = max(0, row - reach), max(0, column - reach)
         bottom, right = min(size, row + reach + 1), min(size, column + reach + 1)
         mask = mask[top - row + reach : bottom - row + reach, left - column + reach : right - column + reach]
-        colour = colours[integer(len(colours), generator)] + 0.06 * torch.randn(3, generator=generator)
+        colour = colours[integer(len(colours), generator)] if motif is None else motif[:, row, column]
+        colour = colour + 0.06 * torch.randn(3, generator=generator)
         picture[:, top:bottom, left:right] = torch.where(mask, colour.view(3, 1, 1), picture[:, top:bottom, left:right])
     return picture
 

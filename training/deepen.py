@@ -1,11 +1,12 @@
-"""Trains what lies above relu4_2 alone, on features that are computed once and kept: many batches in little time.
+"""Trains what lies above relu4_1 alone, on features that are computed once and kept: many batches in little time.
 
-relu5_1 is the hardest layer, and a whole training step spends nearly all of its time below it. Here the trunk up to
-conv4_2 stays as it is; its response to some thousand crops, and VGG-19's relu5_1, are kept in memory. Where the
-parameters given lack the deep convolutions or hold others of another size, they start from VGG-19 thinned.
+relu5_1 is the hardest layer, and a step of distil.py spends nearly all of its time below it, in VGG-19 above all. Here
+the trunk up to conv4_1 stays as it is; its response to some thousand crops, and VGG-19's relu4_2 and relu5_1, are kept
+in memory. Every round first paints with the student as it is now and keeps those canvases and their styles too.
+Convolutions that the parameters given lack, or have in another size, start from VGG-19 thinned.
 
     python -m training.deepen --teacher … --photographs … --paintings … --start a.safetensors --output b.safetensors \
-        --crops 4000 --minutes 8
+        --crops 2400 --visits 40 --rounds 2 --minutes 6
 """
 
 import argparse
@@ -14,117 +15,178 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from stylelab.embedded import MEAN_RGB, TRUNK, layer_shapes
-from stylelab.vgg import Encoder, Parameters
+from stylelab.embedded import LAYERS, MEAN_RGB, TRUNK, EmbeddedEncoder, layer_shapes
+from stylelab.vgg import Encoder
 from training.data import Pictures, split_photographs
 from training.distil import rate_at
 from training.errors import GRAM_WEIGHT, layer_errors
+from training.feedback import Easel
 from training.muon import Muon
 from training.start import chosen, fitted
 from training.teacher import encoder, normalised
 
 NAMES = [name for name, *_ in TRUNK]
-BELOW = TRUNK[: NAMES.index("conv4_2") + 1]
-ABOVE = TRUNK[NAMES.index("conv4_2") + 1 :]
+BELOW = TRUNK[: NAMES.index("conv4_1") + 1]
+ABOVE = TRUNK[NAMES.index("conv4_1") + 1 :]
+WEIGHTS = {"relu4_2": 1.0, "relu5_1": 2.0}
 SIZE = 160  # pixels of a crop: ten places a side at relu5_1
-PART = 16  # crops that pass through VGG-19 at a time
+PART = 8  # crops that pass through VGG-19, and canvases that are painted, at a time
+PAINTED = 1 / 4  # of a batch are canvases, with their styles
+AVERAGING = 0.99
+
+Features = dict[str, Tensor]
 
 
-def respond(hidden: Tensor, trunk: tuple, parameters: dict[str, Tensor]) -> Tensor:
-    """What a part of the trunk makes of its input."""
-    for name, _, _, kernel, stride, _ in trunk:
+def respond(hidden: Tensor, trunk: tuple, parameters: Features) -> Features:
+    """What a part of the trunk, with its heads, makes of its input; under "out" what the last convolution does."""
+    found = {}
+    for name, _, _, kernel, stride, layer in trunk:
         if name == "pool":
             hidden = functional.avg_pool2d(hidden, 2)
             continue
         weight, bias = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
         hidden = functional.relu(functional.conv2d(hidden, weight, bias, stride, padding=(kernel - 1) // 2))
-    return hidden
+        if layer in WEIGHTS:
+            head = parameters[f"head.{layer}.weight"], parameters[f"head.{layer}.bias"]
+            found[layer] = functional.relu(functional.conv2d(hidden, *head))
+    return found | {"out": hidden}
 
 
 @torch.no_grad()
-def keep(pictures: Pictures, parameters: dict[str, Tensor], teacher: Encoder, crops: int) -> dict[str, Tensor]:
-    """The student's conv4_2 and the teacher's layers for so many crops, all in bfloat16."""
+def features_of(images: Tensor, start: Features, teacher: Encoder) -> Features:
+    """The student's conv4_1 as "below", and the teacher's layers, in bfloat16."""
     mean = torch.tensor(MEAN_RGB).view(1, 3, 1, 1) / 255
-    kept: dict[str, list[Tensor]] = {}
-    for _ in range(crops // PART):
-        images = pictures.batch(PART, SIZE).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            found = teacher(images) | {"below": respond(images - mean, BELOW, parameters)}
-        for layer, features in found.items():
-            kept.setdefault(layer, []).append(features)
-    return {layer: torch.cat(parts).contiguous(memory_format=torch.channels_last) for layer, parts in kept.items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        below = respond((images - mean).contiguous(memory_format=torch.channels_last), BELOW, start)["out"]
+        return teacher(images) | {"below": below}
+
+
+def together(parts: list[Features]) -> Features:
+    return {layer: torch.cat([part[layer] for part in parts]) for layer in parts[0]}
+
+
+def keep(pictures: Pictures, start: Features, teacher: Encoder, crops: int) -> Features:
+    """The features of so many crops."""
+    return together([features_of(pictures.batch(PART, SIZE), start, teacher) for _ in range(crops // PART)])
+
+
+def keep_painted(easel: Easel, student: nn.Module, start: Features, teacher: Encoder, visits: int) -> list[Features]:
+    """The features of canvases and, at the same places of a second dictionary, of the styles that they strive for."""
+    parts = [easel.next(student) for _ in range(visits)]
+    return [together([features_of(images, start, teacher) for images in kind]) for kind in zip(*parts, strict=True)]
 
 
 @torch.no_grad()
-def thinned(kept: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The convolutions above conv4_2 by least squares, one after the other, as start.py does from the first on."""
-    found, hidden = {}, kept["below"].float()
+def completed(start: Features, kept: Features) -> Features:
+    """The convolutions above conv4_1: those of start, or VGG-19 thinned where it lacks them in the right shape."""
+    shapes, found, hidden = layer_shapes(), {}, kept["below"].float()
     for name, _, outputs, kernel, stride, layer in ABOVE:
         if name == "pool":
             hidden = functional.avg_pool2d(hidden, 2)
             continue
         aim = kept[name].float()
-        values = functional.relu(aim).transpose(0, 1).flatten(1)
-        indices = chosen(values[:, :: max(1, values.shape[1] // 20000)], outputs)
-        weight, bias = fitted(hidden, aim[:, indices], kernel, stride)
-        found |= {f"{name}.weight": weight, f"{name}.bias": bias}
-        hidden = functional.relu(functional.conv2d(hidden, weight, bias, stride, padding=(kernel - 1) // 2))
-        if layer:
-            weight, bias = fitted(hidden, aim, 1, 1)
-            found |= {f"head.{layer}.weight": weight, f"head.{layer}.bias": bias}
-    return found
+        for part, inputs, targets in ((name, hidden, aim), (f"head.{layer}", None, aim)):
+            if part == "head.None":
+                continue
+            if f"{part}.weight" in start and tuple(start[f"{part}.weight"].shape) == shapes[part]:
+                weight, bias = start[f"{part}.weight"], start[f"{part}.bias"]
+            elif part == name:
+                values = functional.relu(targets).transpose(0, 1).flatten(1)
+                indices = chosen(values[:, :: max(1, values.shape[1] // 20000)], outputs)
+                weight, bias = fitted(inputs, targets[:, indices], kernel, stride)
+            else:
+                weight, bias = fitted(hidden, targets, 1, 1)
+            found |= {f"{part}.weight": weight, f"{part}.bias": bias}
+            if part == name:
+                hidden = functional.relu(functional.conv2d(hidden, weight, bias, stride, padding=(kernel - 1) // 2))
+    return {name: value.detach().clone().requires_grad_() for name, value in found.items()}
 
 
-def deep_errors(parameters: dict[str, Tensor], below: Tensor, truth: Tensor, mean: Tensor) -> dict[str, Tensor]:
-    """Relative errors of relu5_1, as in distil.py."""
+def deep_errors(deep: Features, kept: Features, means: Features, canvases: int = 0) -> Features:
+    """layer/kind -> relative error of relu4_2 and relu5_1, as in errors.py."""
     with torch.autocast("cpu", torch.bfloat16):
-        hidden = respond(below, ABOVE, parameters)
-        head = functional.conv2d(hidden, parameters["head.relu5_1.weight"], parameters["head.relu5_1.bias"])
-        return layer_errors(functional.relu(head), truth, mean, 0)
+        answers = respond(kept["below"], ABOVE, deep)
+        return {
+            f"{layer}/{kind}": error
+            for layer in WEIGHTS
+            for kind, error in layer_errors(answers[layer], kept[layer], means[layer], canvases).items()
+        }
 
 
-def train(
-    deep: dict[str, Tensor], kept: dict[str, Tensor], fresh: dict[str, Tensor], mean: Tensor, options
-) -> dict[str, Tensor]:
-    """The deep parameters after so many minutes, averaged over the last batches; reports on crops kept out."""
-    optimizer = Muon(list(deep.values()), lr=options.rate)
-    average = {name: value.detach().clone() for name, value in deep.items()}
-    started, batches, reported = time.time(), 0, 0.0
-    draw = torch.Generator().manual_seed(options.seed)
-    while (progress := (time.time() - started) / 60 / options.minutes) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(progress, batches, options.rate)
-        chosen_crops = torch.randint(len(kept["below"]), (options.batch,), generator=draw)
-        found = deep_errors(deep, kept["below"][chosen_crops], kept["relu5_1"][chosen_crops], mean)
-        loss = sum((GRAM_WEIGHT if "gram" in name else 1.0) * error for name, error in found.items())
-        for value, gradient in zip(deep.values(), torch.autograd.grad(loss, list(deep.values())), strict=True):
+class Trainer:
+    """The deep parameters, their average, and the features kept."""
+
+    def __init__(self, deep: Features, kept: Features, fresh: Features, means: Features, options: argparse.Namespace):
+        self.deep, self.kept, self.fresh, self.means, self.options = deep, kept, fresh, means, options
+        self.painted: list[Features] = []
+        self.optimizer = Muon(list(deep.values()), lr=options.rate)
+        self.average = {name: value.detach().clone() for name, value in deep.items()}
+        self.draw = torch.Generator().manual_seed(options.seed)
+        self.batches = 0
+
+    def round(self, number: int) -> None:
+        """So many minutes; the rate falls over all rounds as one cosine."""
+        started, reported = time.time(), 0.0
+        while (progress := (time.time() - started) / 60 / self.options.minutes) < 1:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate_at((number + progress) / self.options.rounds, self.batches, self.options.rate)
+            self._step()
+            if time.time() - reported > 60:
+                reported = time.time()
+                self.report()
+        self.report()
+
+    def _step(self) -> None:
+        batch, canvases = self._batch()
+        found = deep_errors(self.deep, batch, self.means, canvases)
+        loss = sum(
+            WEIGHTS[name.split("/")[0]] * (GRAM_WEIGHT if name.endswith("gram") else 1.0) * error
+            for name, error in found.items()
+        )
+        values = list(self.deep.values())
+        for value, gradient in zip(values, torch.autograd.grad(loss, values), strict=True):
             value.grad = gradient
-        optimizer.step()
-        batches += 1
+        self.optimizer.step()
+        self.batches += 1
         with torch.no_grad():
-            for name, value in deep.items():
-                average[name].lerp_(value, max(0.01, 1 / batches))
-        if time.time() - reported > 60 or progress > 0.99:
-            reported = time.time()
-            with torch.no_grad():
-                found = deep_errors(average, fresh["below"], fresh["relu5_1"], mean)
-            table = "  ".join(f"{name} {error.item():.4f}" for name, error in found.items())
-            print(f"{progress * options.minutes:5.1f} min {batches:5d} {table}", flush=True)
-    return average
+            for name, value in self.deep.items():
+                self.average[name].lerp_(value, max(1 - AVERAGING, 1 / self.batches))
+
+    def _batch(self) -> tuple[Features, int]:
+        """Canvases, their styles, then crops; and how many canvases."""
+        canvases = round(self.options.batch * PAINTED / 2) if self.painted else 0
+        crops = self._some(len(self.kept["below"]), self.options.batch - 2 * canvases)
+        parts = [{layer: value[crops] for layer, value in self.kept.items()}]
+        if canvases:
+            places = self._some(len(self.painted[0]["below"]), canvases)
+            parts = [{layer: value[places] for layer, value in kind.items()} for kind in self.painted] + parts
+        return together(parts), canvases
+
+    def _some(self, end: int, count: int) -> Tensor:
+        return torch.randint(end, (count,), generator=self.draw)
+
+    @torch.no_grad()
+    def report(self) -> None:
+        """The averaged parameters' errors on crops of photographs kept out."""
+        found = deep_errors(self.average, self.fresh, self.means)
+        table = "  ".join(f"{name} {error.item():.3f}" for name, error in found.items())
+        print(f"{time.strftime('%H:%M:%S')} {self.batches:5d} {table}", flush=True)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--teacher", type=Path, required=True, help="VGG-19's Caffe parameters, safetensors")
+    parser.add_argument("--teacher", type=Path, required=True, help="VGG-19's Caffe parameters")
     parser.add_argument("--photographs", type=Path, required=True, help="folder; every tenth is kept for validation")
     parser.add_argument("--paintings", type=Path, nargs="*", default=[], help="pictures to train on besides")
     parser.add_argument("--start", type=Path, required=True, help="parameters to start from")
     parser.add_argument("--output", type=Path, required=True, help="file for the parameters found")
-    parser.add_argument("--crops", type=int, default=4000, help="0.3 MB of memory each")
-    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--crops", type=int, default=2400, help="0.7 MB of memory each")
+    parser.add_argument("--visits", type=int, default=40, help=f"to the easel by round: {PART} canvases each")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--minutes", type=float, required=True, help="of training by round")
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
@@ -133,33 +195,29 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = arguments()
+    torch.manual_seed(options.seed)
     training, validation = split_photographs(options.photographs)
     rescaled, means = normalised(options.teacher)
     start = {name: value.float() for name, value in load_file(options.start).items()}
     pictures = Pictures(training, options.paintings, options.seed)
-    deep = first_parameters(start, rescaled, pictures, options.crops // 8)
-    teacher = encoder(rescaled, ("relu5_1",)).to(torch.bfloat16)
+    aims = tuple(name for name, *_ in ABOVE if name != "pool")
+    few = keep(pictures, start, encoder(rescaled, aims).to(torch.bfloat16), max(PART, options.crops // 16))
+    deep = completed(start, few)
+    teacher = encoder(rescaled, tuple(WEIGHTS)).to(torch.bfloat16)
     kept = keep(pictures, start, teacher, options.crops)
-    fresh = keep(Pictures(validation, [], 1), start, teacher, 48)
-    deep = train(deep, kept, fresh, means["relu5_1"], options)
-    wanted = {f"{name}.{part}" for name in layer_shapes() for part in ("weight", "bias")}
-    found = {name: value.contiguous() for name, value in (start | deep).items() if name in wanted}
-    save_file(found, options.output)
-
-
-def first_parameters(
-    start: dict[str, Tensor], rescaled: Parameters, pictures: Pictures, crops: int
-) -> dict[str, Tensor]:
-    """The deep convolutions of start where they have the right shapes, else VGG-19 thinned on so many crops."""
-    shapes = {f"{name}.weight": shape for name, shape in layer_shapes().items()}
-    names = {f"{name}.{part}" for name, *_ in ABOVE if name != "pool" for part in ("weight", "bias")}
-    names |= {"head.relu5_1.weight", "head.relu5_1.bias"}
-    if all(name in start and tuple(start[name].shape) == shapes.get(name, start[name].shape) for name in names):
-        deep = {name: start[name] for name in sorted(names)}
-    else:
-        teacher = encoder(rescaled, tuple(name for name, *_ in ABOVE if name != "pool")).to(torch.bfloat16)
-        deep = thinned(keep(pictures, start, teacher, crops))
-    return {name: value.detach().clone().requires_grad_() for name, value in deep.items()}
+    trainer = Trainer(deep, kept, keep(Pictures(validation, [], 1), start, teacher, 48), means, options)
+    easel = Easel(pictures, PART, SIZE, torch.device("cpu"))
+    trainer.report()
+    for number in range(options.rounds):
+        painter = EmbeddedEncoder(LAYERS, start | trainer.average)
+        painted = keep_painted(easel, painter, start, teacher, options.visits)
+        if number:
+            painted = [together([*kind]) for kind in zip(trainer.painted, painted, strict=True)]
+        trainer.painted = painted
+        trainer.round(number)
+        wanted = {f"{name}.{part}" for name in layer_shapes() for part in ("weight", "bias")}
+        found = start | trainer.average
+        save_file({name: found[name].contiguous() for name in sorted(wanted)}, options.output)
 
 
 if __name__ == "__main__":

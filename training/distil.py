@@ -122,8 +122,7 @@ class Run:
             fed_back = uniform(self.pictures.generator) < self.options.feedback and self.batches > 50
             loss = self._step(*self._painted()) if fed_back else self._step(self._pictures())
             self.seconds, self.batches = self.seconds + time.time() - started, self.batches + 1
-            if not self.batches % 20:
-                csv.writer(log).writerow([self.batches, round(self.seconds), int(fed_back), f"{loss:.4f}"])
+            csv.writer(log).writerow([self.batches, round(self.seconds), int(fed_back), f"{loss:.4f}"])
             if time.time() - last_report > 180 or self.seconds > 60 * self.options.minutes:
                 self.report(log)
                 last_report = time.time()

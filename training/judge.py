@@ -56,9 +56,9 @@ def networks(options: argparse.Namespace) -> dict[str, nn.Module]:
     return {name: network.to(torch.bfloat16) if options.bfloat16 else network for name, network in found.items()}
 
 
-def paint(network: nn.Module, content: Tensor, style: Tensor, *, ratio: float, steps: int, bfloat16: bool) -> Tensor:
-    """The canvas after so many evaluations."""
-    weighting = Weighting(
+def weighting(ratio: float) -> Weighting:
+    """The package's default weights, at a ratio alpha/beta."""
+    return Weighting(
         convention=CONVENTIONS["authors_code"],
         alpha=BETA * ratio,
         beta=BETA,
@@ -67,8 +67,12 @@ def paint(network: nn.Module, content: Tensor, style: Tensor, *, ratio: float, s
         variation=0.0,
         variation_norm="squared",
     )
+
+
+def paint(network: nn.Module, content: Tensor, style: Tensor, *, ratio: float, steps: int, bfloat16: bool) -> Tensor:
+    """The canvas after so many evaluations."""
     with torch.autocast(content.device.type, torch.bfloat16, enabled=bfloat16):
-        objective = Objective(network, weighting=weighting, content=content, styles=[(1.0, style)])
+        objective = Objective(network, weighting=weighting(ratio), content=content, styles=[(1.0, style)])
     if bfloat16:
         objective = InBfloat16(objective)
     optimizer = Lbfgs(history=20, learning_rate=1.0)
@@ -101,7 +105,7 @@ class Judgement:
         for content, style in pairs:
             self._judge("unpainted", content, style, self.contents[content], 0.0, 0.0)
             for name in self.options.painters:
-                for ratio in RATIOS if name == "embedded" and not self.options.one_ratio else (RATIO,):
+                for ratio in self.options.ratios if name == "embedded" else (RATIO,):
                     picture, seconds = self.picture(name, content, style, ratio)
                     self._judge(name, content, style, picture, ratio, seconds)
 
@@ -204,7 +208,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--styles", type=Path, nargs="+", required=True)
     parser.add_argument("--diagonal", action="store_true", help="the first content in the first style, and so on")
     parser.add_argument("--painters", nargs="+", default=["vgg19_random", "vgg19_normalised", "embedded"])
-    parser.add_argument("--one-ratio", action="store_true", help="no interpolation: the embedded network paints once")
+    parser.add_argument("--ratios", type=float, nargs="+", default=RATIOS, help="alpha/beta of the embedded network")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--bfloat16", action="store_true", help="paint in bfloat16; judging stays in float32")
