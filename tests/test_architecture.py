@@ -18,10 +18,11 @@ RANKS = {
     1: "vgg images spec objective configuration run_folder",
     2: "parameters descent pyramid composition",
     3: "networks transfer reference job",
-    4: "recorders failures sweep",
-    5: "tracking sweep_tracking",
-    6: "runner console",
-    7: "report commands __main__ __init__",
+    4: "cost sweep reproduction",
+    5: "recorders failures calibration console",
+    6: "tracking sweep_tracking",
+    7: "runner",
+    8: "report commands __main__ __init__",
 }
 RANK = {name: rank for rank, names in RANKS.items() for name in names.split()}
 UPWARD = {  # (from, to) -> why an import may go up
