@@ -17,6 +17,7 @@ QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_TRUNCATE_LONG_VALUES": "false",  # a long value is an error, never cut
     "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LARGEST_BATCH = 1000  # metrics that MLflow takes in one request
 MOST_METRICS_OF_A_STEP = 50  # four sums and every layer
 LOGGED_FILES = (".png", ".csv", ".json", ".yaml")  # of a run's folder; the checkpoint is not among them
+REPRODUCES = "STYLELAB_REPRODUCES"  # environment of a reproduction: the MLflow run id, or the key, of the original
 MOST_PARAMETERS = 100  # parameters that MLflow takes in one request
 
 
@@ -251,4 +252,6 @@ def _tags(record: Record) -> dict[str, str]:
         }
     if os.environ.get(SWEEP_RUN):
         tags |= {"mlflow.parentRunId": os.environ[SWEEP_RUN], "stylelab.sweep": os.environ[SWEEP_NAME]}
+    if os.environ.get(REPRODUCES):
+        tags["stylelab.reproduces"] = os.environ[REPRODUCES]
     return tags
