@@ -4,8 +4,11 @@ Sums over all pictures of a batch would mix runs, so every loss keeps the first 
 float32 first, because sums of squares of activations leave float16's range.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def accumulable(features: Tensor) -> Tensor:
@@ -25,7 +28,22 @@ def gram_matrix(features: Tensor) -> Tensor:
     Eq. (3) does not divide; the authors' code does. Canvas and style may then differ in size.
     """
     rows = accumulable(features).permute(0, 2, 3, 1).flatten(1, 2)  # a view where the layout is channels-last
-    return rows.transpose(1, 2) @ rows / rows.shape[1]
+    return _MeanProducts.apply(rows)
+
+
+class _MeanProducts(torch.autograd.Function):
+    """rows^T rows / count, whose gradient is symmetric: one matrix product on the way back where autograd takes two."""
+
+    @staticmethod
+    def forward(context: Any, rows: Tensor) -> Tensor:
+        context.save_for_backward(rows)
+        return rows.transpose(1, 2) @ rows / rows.shape[1]
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        (rows,) = context.saved_tensors
+        return rows @ ((gradient + gradient.transpose(1, 2)) / rows.shape[1])
 
 
 def mean_squared_error(features: Tensor, target: Tensor) -> Tensor:
