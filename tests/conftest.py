@@ -9,6 +9,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
+from victims import empty_store, place  # noqa: F401 (fixtures)
 
 from stylelab.configuration import CONF, plain, register_resolvers
 from stylelab.layers import CONVOLUTIONS, block

@@ -11,7 +11,7 @@ from typing import Union, get_args, get_origin, get_type_hints
 
 import pytest
 from safetensors.torch import save_file
-from victims import Place, empty_store, kills, place  # noqa: F401
+from victims import Place, kills
 
 from stylelab import provenance
 from stylelab.composition import composed
@@ -89,7 +89,9 @@ OPTIONS = {  # which options the records of a union are found under, for the key
     "optimizer.beta1": CHANGES["optimizer.kind"],
     "optimizer.beta2": CHANGES["optimizer.kind"],
     "canvas.clamp": CHANGES["optimizer.kind"],
-    "canvas.distribution": {"canvas": {"start": "noise", "distribution": "normal", "deviation": 0.5, "mean": [0.5, 0.5, 0.5], "clamp": False}},
+    "canvas.distribution": {
+        "canvas": {"start": "noise", "distribution": "normal", "deviation": 0.5, "mean": [0.5] * 3, "clamp": False}
+    },
 }  # fmt: skip
 for other in ("canvas.deviation", "canvas.mean"):
     OPTIONS[other] = OPTIONS["canvas.distribution"]
@@ -172,7 +174,7 @@ def test_a_device_changes_the_run_key_by_its_kind_alone(config: dict) -> None:
     assert provenance.key_of(on_a_gpu) != key
 
 
-def test_what_is_not_in_the_key_leaves_key_and_bytes_as_they_are(place: Place, vgg19_file: Path) -> None:  # noqa: F811
+def test_what_is_not_in_the_key_leaves_key_and_bytes_as_they_are(place: Place, vgg19_file: Path) -> None:
     others = place.folder / "others"
     (others / "cache").mkdir(parents=True)
     shutil.copy(place.folder / "content.png", others / "same.png")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from victims import Place, empty_store, kills, place  # noqa: F401
+from victims import Place, kills
 
 from stylelab import run_folder
 from stylelab.recorders import Checkpoint
@@ -33,40 +33,40 @@ MOMENTS = {  # in their order: pattern and number of the file at which the run d
 
 
 @pytest.fixture(scope="module")
-def truth(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[str, bytes]:  # noqa: F811
+def truth(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[str, bytes]:
     """The bytes of the run over two levels that nobody killed."""
     undisturbed = Place(tmp_path_factory.mktemp("truth") / "place", empty_store)
     undisturbed.paint(*LEVELS)
     return kills.lasting(undisturbed.outputs)
 
 
-def faults(place: Place, truth: dict[str, bytes]) -> list[str]:  # noqa: F811
+def faults(place: Place, truth: dict[str, bytes]) -> list[str]:
     """What is wrong with a finished run: bytes, MLflow, folder."""
     found = kills.lasting(place.outputs)
     return [name for name in truth if found[name] != truth[name]] + kills.check(place.outputs, pictures_every=1)
 
 
-def killed(place: Place, *settings: str, at: tuple[str, int]) -> None:  # noqa: F811
+def killed(place: Place, *settings: str, at: tuple[str, int]) -> None:
     """A run that dies at a file."""
     process = kills.begin(kills.paint, place.configured(*settings), log=place.log, at=(*at, kills.die))
     process.join()
     assert process.exitcode == -signal.SIGKILL, at
 
 
-def test_a_run_killed_at_each_step_of_its_bookkeeping_ends_with_the_same_bytes(place: Place, truth: dict) -> None:  # noqa: F811
+def test_a_run_killed_at_each_step_of_its_bookkeeping_ends_with_the_same_bytes(place: Place, truth: dict) -> None:
     for at in MOMENTS.values():
         killed(place, *LEVELS, OFTEN, at=at)
     place.paint(*LEVELS, OFTEN)
     assert faults(place, truth) == []
 
 
-def test_runs_killed_at_random_moments_resume_to_the_same_bytes(tmp_path: Path, empty_store: Path) -> None:  # noqa: F811
+def test_runs_killed_at_random_moments_resume_to_the_same_bytes(tmp_path: Path, empty_store: Path) -> None:
     kills.draw_pictures(tmp_path)
     kinds = {name: kills.KINDS[name] for name in ("lbfgs", "coarse to fine in bfloat16, by Adam")}
     assert kills.kill_runs(tmp_path, random.Random(5), 5, kinds=kinds, verbose=False) == 0
 
 
-def test_a_run_goes_on_from_its_checkpoint_and_says_so(place: Place, truth: dict) -> None:  # noqa: F811
+def test_a_run_goes_on_from_its_checkpoint_and_says_so(place: Place, truth: dict) -> None:
     killed(place, *LEVELS, OFTEN, at=(r"canvas_000010\.partial$", 1))
     (folder,) = place.folders()
     mtime = (folder / "canvas_000004.png").stat().st_mtime_ns
@@ -77,7 +77,7 @@ def test_a_run_goes_on_from_its_checkpoint_and_says_so(place: Place, truth: dict
     assert faults(place, truth) == []
 
 
-def test_a_checkpoint_that_does_not_do_is_set_aside_and_the_run_starts_afresh(place: Place, truth: dict) -> None:  # noqa: F811
+def test_a_checkpoint_that_does_not_do_is_set_aside_and_the_run_starts_afresh(place: Place, truth: dict) -> None:
     killed(place, *LEVELS, OFTEN, at=(r"canvas_000010\.partial$", 1))
     (folder,) = place.folders()
     checkpoint = folder / "checkpoint.pt"
@@ -109,7 +109,7 @@ def test_a_checkpoint_that_does_not_do_is_set_aside_and_the_run_starts_afresh(pl
     assert len(list(folder.glob("checkpoint.pt.before-*"))) == len(unfit)
 
 
-def test_half_written_files_of_a_killed_run_do_not_confuse_the_next(place: Place, truth: dict) -> None:  # noqa: F811
+def test_half_written_files_of_a_killed_run_do_not_confuse_the_next(place: Place, truth: dict) -> None:
     killed(place, *LEVELS, OFTEN, at=(r"canvas_000010\.partial$", 1))
     (folder,) = place.folders()
     with (folder / "losses.csv").open("a") as losses:
@@ -121,7 +121,7 @@ def test_half_written_files_of_a_killed_run_do_not_confuse_the_next(place: Place
     assert faults(place, truth) == []
 
 
-def test_sigterm_leaves_a_killed_run_with_its_reason_that_goes_on_later(place: Place, truth: dict) -> None:  # noqa: F811
+def test_sigterm_leaves_a_killed_run_with_its_reason_that_goes_on_later(place: Place, truth: dict) -> None:
     process = kills.begin(
         kills.stylelab, *place.arguments(*LEVELS, OFTEN), log=place.log, at=(r"canvas_000009\.partial$", 1, terminate)
     )
@@ -159,7 +159,7 @@ def test_the_interval_of_checkpoints_grows_with_what_one_costs(tmp_path: Path) -
     assert checkpoint._is_due()
 
 
-def test_checkpoints_take_less_than_a_fiftieth_of_the_time(place: Place) -> None:  # noqa: F811
+def test_checkpoints_take_less_than_a_fiftieth_of_the_time(place: Place) -> None:
     place.stylelab("images.long_side=64", "optimizer.steps=150", "checkpoint_seconds=0.01", "tracking=off")
     (folder,) = place.folders()
     record = json.loads((folder / "run.json").read_text())

@@ -4,14 +4,14 @@ import json
 import time
 from pathlib import Path
 
-from victims import TAGGED, Place, empty_store, kills, place  # noqa: F401
+from victims import Place, kills
 
 from stylelab import run_folder
 
 STEPS = "optimizer.steps=6"
 
 
-def test_a_finished_run_is_skipped_painted_again_by_force_and_when_damaged(place: Place) -> None:  # noqa: F811
+def test_a_finished_run_is_skipped_painted_again_by_force_and_when_damaged(place: Place) -> None:
     place.paint(STEPS)
     (folder,) = place.folders()
     painted = (folder / "pastiche.png").stat().st_mtime_ns
@@ -35,7 +35,7 @@ def test_a_finished_run_is_skipped_painted_again_by_force_and_when_damaged(place
     assert place.statuses() == ["FINISHED"] * 3
 
 
-def test_the_same_key_given_to_two_processes_at_once_is_painted_once(place: Place) -> None:  # noqa: F811
+def test_the_same_key_given_to_two_processes_at_once_is_painted_once(place: Place) -> None:
     copy = place.folder / "another name.png"
     copy.write_bytes((place.folder / "content.png").read_bytes())
     logs = [place.folder / f"log{number}" for number in (0, 1)]
@@ -53,7 +53,7 @@ def test_the_same_key_given_to_two_processes_at_once_is_painted_once(place: Plac
     assert kills.check(place.outputs) == []
 
 
-def test_a_whole_folder_that_the_store_does_not_know_is_tracked_not_painted(place: Place) -> None:  # noqa: F811
+def test_a_whole_folder_that_the_store_does_not_know_is_tracked_not_painted(place: Place) -> None:
     place.paint(STEPS, "tracking=off", "tracking.pictures_every=7")
     (folder,) = place.folders()
     painted = (folder / "pastiche.png").stat().st_mtime_ns

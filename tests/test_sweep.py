@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from victims import TAGGED, Place, empty_store, kills, place  # noqa: F401
+from victims import TAGGED, Place, kills
 
 from stylelab import run_folder
 from stylelab.composition import composed_sweep
@@ -19,12 +19,12 @@ STEPS = "optimizer.steps=4"
 COUNTS = "select value from tags where key = 'stylelab.counts'"
 
 
-def counts(place: Place) -> list[dict]:  # noqa: F811
+def counts(place: Place) -> list[dict]:
     """What each parent run counted."""
     return sorted((json.loads(value) for (value,) in place.ask(COUNTS)), key=json.dumps)
 
 
-def test_a_fault_in_the_last_run_is_found_before_the_first_one_starts(place: Place) -> None:  # noqa: F811
+def test_a_fault_in_the_last_run_is_found_before_the_first_one_starts(place: Place) -> None:
     code, said = place.stylelab("-m", STEPS, "seed=0,1", "layers.style=[relu1_1],[relu2_1],[relu9_1]")
     assert code == 1
     assert said.count("\n") == 1
@@ -40,7 +40,7 @@ def remove_content() -> None:
             Path(path.partition(",")[2]).unlink(missing_ok=True)
 
 
-def test_failing_runs_stop_no_other_and_only_they_are_run_again(place: Place) -> None:  # noqa: F811
+def test_failing_runs_stop_no_other_and_only_they_are_run_again(place: Place) -> None:
     second = place.folder / "second.png"
     content = (place.folder / "content.png").read_bytes()
     second.write_bytes(content + b"\0")
@@ -65,7 +65,7 @@ def test_failing_runs_stop_no_other_and_only_they_are_run_again(place: Place) ->
     assert place.statuses().count("FINISHED") == 2
 
 
-def at_first_picture(place: Place, arguments: list[str], do) -> tuple[int, str]:  # noqa: F811
+def at_first_picture(place: Place, arguments: list[str], do) -> tuple[int, str]:
     """A sweep in which something happens as its first run writes its picture."""
     process = kills.begin(
         kills.stylelab, *place.arguments(*arguments), log=place.log, at=(r"pastiche\.partial$", 1, do)
@@ -78,7 +78,7 @@ def terminate() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_an_interrupted_sweep_is_closed_and_a_killed_one_is_gone_on_with(place: Place) -> None:  # noqa: F811
+def test_an_interrupted_sweep_is_closed_and_a_killed_one_is_gone_on_with(place: Place) -> None:
     grid = ["-m", STEPS, "seed=range(3)"]
     code, said = at_first_picture(place, grid, terminate)
     assert code == 143
@@ -111,7 +111,7 @@ def test_an_interrupted_sweep_is_closed_and_a_killed_one_is_gone_on_with(place: 
     assert "1 done before, 2 finished" in other[1]
 
 
-def swept(place: Place, *settings: str):  # noqa: F811
+def swept(place: Place, *settings: str):
     """The runs of a sweep without tracking, how each is composed, and the sweep's configuration."""
     arguments = place.arguments("tracking=off", STEPS, *settings)
     runs = composed_sweep(arguments, lambda runs, compose: [(run, compose(run)) for run in runs])
@@ -123,7 +123,7 @@ def swept(place: Place, *settings: str):  # noqa: F811
 
 def test_a_launcher_that_breaks_is_started_again_for_what_it_left_undone(
     place: Place,
-    capsys: pytest.CaptureFixture,  # noqa: F811
+    capsys: pytest.CaptureFixture,
 ) -> None:
     runs, compose, config = swept(place, "seed=range(3)")
     launched = []
@@ -145,7 +145,7 @@ def test_a_launcher_that_breaks_is_started_again_for_what_it_left_undone(
 
 def test_a_run_whose_worker_died_is_marked_killed_and_one_without_a_folder_says_why(
     place: Place,
-    capsys: pytest.CaptureFixture,  # noqa: F811
+    capsys: pytest.CaptureFixture,
 ) -> None:
     runs, compose, config = swept(place, "seed=range(3)")
 
@@ -172,7 +172,7 @@ def finish_by_hand(job) -> None:
     run_folder.write(job.folder, record)
 
 
-def test_duplicates_are_run_once(place: Place, capsys: pytest.CaptureFixture) -> None:  # noqa: F811
+def test_duplicates_are_run_once(place: Place, capsys: pytest.CaptureFixture) -> None:
     runs, compose, config = swept(place, "seed=1,1")
     launched = []
 
@@ -192,7 +192,7 @@ def test_a_label_is_what_tells_a_run_from_the_others() -> None:
     assert differing([["a=1"]]) == ["a=1"]
 
 
-def test_more_members_than_a_tag_holds_are_linked_in_several(tmp_path: Path, empty_store: Path) -> None:  # noqa: F811
+def test_more_members_than_a_tag_holds_are_linked_in_several(tmp_path: Path, empty_store: Path) -> None:
     code = kills.begin(many_members, str(empty_store), str(tmp_path / "outputs"), log=tmp_path / "log")
     code.join()
     assert code.exitcode == 0, (tmp_path / "log").read_text()

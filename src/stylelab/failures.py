@@ -57,7 +57,7 @@ def _what_would_fit(job: Job) -> str:
     wanted = cost.painting_bytes(job.spec, [(level.canvas, level.styles) for level in job.levels])
     free = _free_bytes(device)
     said = (
-        f"images.long_side: out of memory on {device} at {images.long_side} pixels (about {wanted / 1e9:.1f} GB wanted"
+        f"images.long_side: {device} is out of memory at {images.long_side} pixels (about {wanted / 1e9:.1f} GB wanted"
     )
     if free is None:
         return f"{said}): use a smaller one, or pyramid=single"

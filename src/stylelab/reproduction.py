@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from stylelab import parameter_files, pictures, provenance, run_folder
 from stylelab.composition import composed
-from stylelab.configuration import plain, root
+from stylelab.configuration import CONF, plain, root
 from stylelab.job import Job
 
 MEAN_TOLERATED = 1.0  # mean difference of a pixel's channel, of 255: no eye sees it
@@ -146,7 +146,8 @@ def configured(original: Original, overrides: Sequence[str], *, outputs: Path, f
     """The configuration of a reproduction.
 
     Args:
-        overrides: where pictures and parameters lie now: `images.content=...`, `network.path=...`.
+        overrides: where pictures and parameters lie now: `images.content=...`, `network.path=...`; options of groups:
+            `tracking=off`.
         outputs: the original's, whose store is used.
         folder: the fresh outputs folder.
     """
@@ -154,7 +155,14 @@ def configured(original: Original, overrides: Sequence[str], *, outputs: Path, f
 
     config = json.loads(json.dumps(original.record["configuration"]))
     config["reference"] = plain(composed([]))["reference"] | {"path": config["reference"]["path"]}
-    merged = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
+    values = []
+    for override in overrides:
+        group, _, option = override.partition("=")
+        if (CONF / group / f"{option}.yaml").is_file():
+            config[group] = plain(composed([override]))[group]
+        else:
+            values.append(override)
+    merged = OmegaConf.merge(config, OmegaConf.from_dotlist(values))
     found = OmegaConf.to_container(merged, resolve=True)
     if found["tracking"]["store"] == "mlflow":
         found["tracking"]["uri"] = store_uri(found["tracking"]["uri"], outputs)

@@ -43,9 +43,10 @@ def reproduce(name: str, overrides: Sequence[str]) -> "Verdict":
     from stylelab.composition import composed
     from stylelab.configuration import plain
 
-    own = OmegaConf.from_dotlist([override for override in overrides if "=" in override])
-    if len(own) == 0 and overrides:
-        raise ValueError(f"{overrides[0]}: is no override: write KEY=VALUE, as images.content=picture.jpg")
+    for override in overrides:
+        if "=" not in override:
+            raise ValueError(f"{override}: is no override: write KEY=VALUE, as images.content=picture.jpg")
+    own = OmegaConf.from_dotlist(list(overrides))
     outputs = Path(OmegaConf.select(own, "outputs") or plain(composed([]))["outputs"]).resolve()
     uri = OmegaConf.select(own, "tracking.uri")
     with reproduction.fetched_folder() as fetched:
