@@ -289,7 +289,7 @@ class Spec:
     determinism: Literal["strict", "default", "fast"]
     checkpoint_seconds: float
     force: bool  # paint again what is finished
-    retry: Literal["failed", "all", "none"]  # of a sweep: which runs are painted that ended before
+    retry: Literal["failed", "all", "none"]  # what is tried again of what ended before; killed runs always go on
     sweep: str | None  # the sweep's name
     outputs: str
 

@@ -1,0 +1,133 @@
+"""What identity and checkpoints cost: `python benchmarks/bookkeeping.py`.
+
+Prints the seconds of checking and identifying one run, the first time and again; of composing it by Hydra; of
+recognising a hundred finished runs of 512 pixels; of one checkpoint by size; and the share of a real run that went into
+checkpoints at the default interval and at one that asks for far too many.
+"""
+
+import argparse
+import json
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from stylelab import run_folder
+from stylelab.composition import composed, composed_sweep
+from stylelab.configuration import plain
+from stylelab.descent import Lbfgs
+from stylelab.job import prepare
+from stylelab.recorders import Checkpoint
+from stylelab.runner import run
+
+
+def main() -> None:
+    """Run the benchmark."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        for name, seed in (("content", 1), ("style", 2)):
+            values = bytes(random.Random(seed).randrange(256) for _ in range(64 * 48 * 3))
+            Image.frombytes("RGB", (64, 48), values).resize((512, 384)).save(place / f"{name}.png")
+        settings = [
+            f"images.content={place}/content.png",
+            f"images.style=[{place}/style.png]",
+            f"outputs={place}/outputs",
+        ]
+        identity(settings)
+        recognition(place)
+        for long_side in (256, 512, 1024):
+            one_checkpoint(place, long_side)
+        for interval in (30, 0.01):
+            share(place, [*settings, f"checkpoint_seconds={interval}"], interval)
+
+
+def seconds(act: Callable[[], object]) -> float:
+    """How long it takes."""
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
+
+
+def identity(settings: list[str]) -> None:
+    """Composing, checking and identifying a run."""
+    config = plain(composed([*settings, "network=embedded"]))
+    time.sleep(2)  # files written a moment ago are hashed each time
+    print(
+        f"a run checked and identified: {seconds(lambda: prepare(config)):.4f} s, again {seconds(lambda: prepare(config)):.4f} s"
+    )
+    runs: list = []
+    composed_sweep([*settings, "network=embedded", "seed=range(20)"], lambda found, compose: runs.extend(
+        seconds(lambda run=run: compose(run)) for run in found))  # fmt: skip
+    print(f"a run of a sweep composed by Hydra: {sum(runs) / len(runs):.4f} s")
+
+
+def recognition(place: Path) -> None:
+    """Whether each of a hundred runs is finished and whole."""
+    for number in range(100):
+        folder = place / "finished" / str(number)
+        folder.mkdir(parents=True)
+        for name in run_folder.LASTING:
+            (folder / name).write_bytes(os.urandom(400_000))
+        decisive = {"number": number}
+        files = run_folder.lasting_hashes(folder)
+        run_folder.write(
+            folder, {"status": "FINISHED", "decisive": decisive, "key": run_folder.key_of(decisive), "files": files}
+        )
+    folders = list((place / "finished").iterdir())
+    print(
+        f"a hundred finished runs recognised: {seconds(lambda: [run_folder.is_whole(folder) for folder in folders]):.3f} s"
+    )
+
+
+def one_checkpoint(place: Path, long_side: int) -> None:
+    """A checkpoint of L-BFGS with twenty pairs."""
+
+    class Job:
+        folder, key = place, "0" * 64
+
+        class spec:
+            checkpoint_seconds = 30.0
+
+    canvas = torch.rand(1, 3, long_side * 3 // 4, long_side)
+    optimizer = Lbfgs(history=20, learning_rate=0.1)
+    for _ in range(21):
+        canvas = optimizer.step(canvas, canvas * 0.5)
+    (place / "losses.csv").write_text("row\n" * 500)
+
+    class Step:
+        @staticmethod
+        def state() -> dict:
+            return {"number": 1, "canvas": canvas, "optimizer": optimizer.state()}
+
+    took = seconds(lambda: Checkpoint(Job).save(Step))
+    size = (place / "checkpoint.pt").stat().st_size / 1e6
+    print(
+        f"a checkpoint at {long_side} pixels, 20 pairs: {size:.0f} MB in {took:.2f} s; every 30 s that is {took / 30:.1%}"
+    )
+
+
+def share(place: Path, settings: list[str], interval: float) -> None:
+    """The part of a run's time that went into checkpoints."""
+    more = [
+        "network=embedded",
+        "images.long_side=256",
+        "optimizer.steps=150",
+        "threads=1",
+        "tracking=off",
+        "device=cpu",
+    ]
+    record = run(prepare(plain(composed([*settings, *more, f"seed={int(interval)}"]))), hydra_record={})
+    metrics = json.loads((Path(record["folder"]) / "run.json").read_text())["metrics"]
+    spent, total = metrics["time/checkpoint_seconds"], metrics["time/total_seconds"]
+    print(f"checkpoints asked for every {interval} s: {spent:.2f} s of {total:.1f} s, {spent / total:.1%}")
+
+
+if __name__ == "__main__":
+    main()
