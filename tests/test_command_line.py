@@ -239,7 +239,7 @@ def test_a_stopped_run_is_killed_with_its_last_canvas_saved(tmp_path: Path, sign
 def test_a_loss_that_is_not_finite_fails_the_run_with_its_message(tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
-    done = stylelab(*TINY, "optimizer.steps=30", "optimizer.learning_rate=1e30", f"outputs={tmp_path}")
+    done = stylelab(*TINY, "optimizer=adam", "optimizer.steps=30", "optimizer.learning_rate=1e30", f"outputs={tmp_path}")
     assert done.returncode == 1
     said = done.stderr.splitlines()[-1]
     assert "loss is" in said and "lower optimizer.learning_rate" in said

@@ -150,10 +150,20 @@ def test_a_pair_without_positive_curvature_is_not_remembered():
 
 def test_steps_grow_while_the_curvature_is_negative_and_stop_growing_when_it_is_not():
     """On -x^2 the gradient never turns; on x^2 the second step is Newton's."""
-    hill = [float(canvas) for canvas in paint(Bowl(torch.tensor([-1.0])), torch.tensor([0.25]), lbfgs(), 4)]
-    assert [after - before for before, after in pairwise(hill)] == [1.0, 4.0, 16.0, 64.0]
-    bowl = [float(canvas) for canvas in paint(Bowl(torch.tensor([1.0])), torch.tensor([9.0]), lbfgs(), 2)]
-    assert bowl == [9.0, 8.0, 0.0]
+    slow = lbfgs(learning_rate=2.0**-10)
+    hill = [float(canvas) for canvas in paint(Bowl(torch.tensor([-1.0])), torch.tensor([0.25]), slow, 4)]
+    assert [after - before for before, after in pairwise(hill)] == [2.0**-10, 2.0**-8, 2.0**-6, 2.0**-4]
+    bowl = [float(canvas) for canvas in paint(Bowl(torch.tensor([1.0])), torch.tensor([0.09375]), lbfgs(), 2)]
+    assert bowl == [0.09375, 0.03125, 0.0]
+
+
+def test_no_step_changes_the_pixels_by_more_than_a_sixteenth_in_root_mean_square():
+    """Whatever the curvature promises: one canvas far off costs a hundred steps."""
+    for learning_rate in (1.0, 1e30):
+        found = paint(Bowl(torch.tensor([1.0, 1e-3, 1e-6])), torch.tensor([1.0, 2.0, 3.0]), lbfgs(4, learning_rate), 8)
+        moves = [(after - before).square().mean().sqrt().item() for before, after in pairwise(found)]
+        assert max(moves) == pytest.approx(1 / 16, rel=1e-5)
+        assert found[-1].isfinite().all()
 
 
 def test_lbfgs_finds_the_bottom_of_a_bowl_in_as_many_steps_as_it_has_dimensions():

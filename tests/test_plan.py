@@ -42,20 +42,21 @@ def plan_main(cache: str, *arguments: str) -> None:
 
 
 def test_a_plan_says_what_is_new_done_doubled_and_goes_on_and_paints_nothing(place: Place, calibrated: Path) -> None:
-    place.paint(*STEPS)
+    by_adam = ("optimizer=adam", "optimizer.learning_rate=1.0")
+    place.paint(*STEPS, *by_adam)
     failed = kills.begin(
         kills.paint,
-        place.configured(*STEPS, "seed=1", "optimizer.learning_rate=1e30"),
+        place.configured(*STEPS, "seed=1", "optimizer=adam", "optimizer.learning_rate=1e30"),
         log=place.log,
     )
     failed.join()
     dead = kills.begin(
-        kills.paint, place.configured(*STEPS, "seed=1", "checkpoint_seconds=0.0001"), log=place.log,
+        kills.paint, place.configured(*STEPS, *by_adam, "seed=1", "checkpoint_seconds=0.0001"), log=place.log,
         at=(r"checkpoint\.partial$", 8, kills.die),
     )  # fmt: skip
     dead.join()
     before = sorted(place.outputs.rglob("*"))
-    grid = place.arguments("-m", *STEPS, "seed=0,1,1", "optimizer.learning_rate=1.0,1e30")
+    grid = place.arguments("-m", *STEPS, "optimizer=adam", "seed=0,1,1", "optimizer.learning_rate=1.0,1e30")
     code, said = plan(place, calibrated, *grid)
     assert code == 0, said
     assert sorted(path for path in place.outputs.rglob("*") if path.suffix != ".lock") == [

@@ -44,7 +44,8 @@ def test_failing_runs_stop_no_other_and_only_they_are_run_again(place: Place) ->
     second = place.folder / "second.png"
     content = (place.folder / "content.png").read_bytes()
     second.write_bytes(content + b"\0")
-    grid = ["-m", STEPS, f"images.content={place.folder}/content.png,{second}", "optimizer.learning_rate=1.0,1e30"]
+    pictures = f"images.content={place.folder}/content.png,{second}"
+    grid = ["-m", STEPS, "optimizer=adam", pictures, "optimizer.learning_rate=1.0,1e30"]
     code, said = at_first_picture(place, grid, remove_content)
     assert code == 1
     table = said[said.index("run  outcome") :].splitlines()

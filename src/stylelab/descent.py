@@ -43,7 +43,8 @@ class Lbfgs:
 
     The inverse Hessian is applied in the basis of the remembered pairs (Chen, Wang & Zhou 2014, "vector-free L-BFGS"):
     two passes over one matrix per step instead of four over two lists, the recursion itself in float64. Where the
-    gradient's sum of magnitudes is above one, its canvases are torch.optim.LBFGS's with max_iter=1, to rounding.
+    gradient's sum of magnitudes is above one and no step is longer than `LONGEST_MOVE`, its canvases are
+    torch.optim.LBFGS's with max_iter=1, to rounding.
 
     Args:
         history: pairs remembered; 2 * history pictures of memory.
@@ -52,6 +53,9 @@ class Lbfgs:
 
     CURVATURE = 1e-10  # least cosine between step and gradient change for a pair to be remembered
 
+    # Root mean square of a step's change of the pixels, in [0, 1]. From the content picture steps stay below it. From
+    # noise, without a line search, longer ones overshot by factors of 1e6 in the loss and took a hundred steps to mend.
+    LONGEST_MOVE = 1 / 16
     GROWTH = 4.0  # of the first steps, while the curvature along them is negative
 
     def __init__(self, *, history: int, learning_rate: float) -> None:
@@ -80,6 +84,9 @@ class Lbfgs:
             # is negative, as about a grey canvas, it would go on by the bare gradient. Here steps grow until it is not.
             length = self.learning_rate * self.GROWTH**self.refusals
             move = flat * (-length / flat.abs().sum().clamp_min(torch.finfo(flat.dtype).tiny))
+        longest = self.LONGEST_MOVE * move.numel() ** 0.5
+        length = torch.linalg.vector_norm(move, dtype=torch.float64)  # squares of long steps leave float32
+        move = move * (longest / length.clamp_min(longest)).to(move.dtype)
         self.gradient, self.moved = flat, move
         return canvas + move.view_as(canvas)
 
