@@ -18,14 +18,16 @@ from stylelab.errors import SweepFailed
 from stylelab.sweep import note_fault
 
 USERS_ERRORS = (ValueError, OSError, FloatingPointError, MemoryError, SweepFailed, *CONFIGURATION_ERRORS)
+OURS = "STYLELAB_FULL_ERROR_IS_OURS"  # so that a process started from here does not take our setting for the user's
 FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's own switch: with it set, every error shows its traceback
 
 
 @functools.cache
 def _wants_tracebacks() -> bool:
     """Whether the user asked for full errors; from then on Hydra hands errors on instead of printing them its own way."""
-    asked = os.environ.get(FULL_ERROR, "0") not in ("", "0")
-    os.environ[FULL_ERROR] = "1"
+    asked = os.environ.get(FULL_ERROR, "0") not in ("", "0") and OURS not in os.environ
+    if not asked:
+        os.environ |= {FULL_ERROR: "1", OURS: "1"}
     return asked
 
 
