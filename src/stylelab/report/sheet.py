@@ -80,7 +80,8 @@ class _Sheet:
         self.beside = self._beside()
         self.left = MARGIN + (self.width + 3 * GAP if self.beside else 0)
         self.cells_left = self.left + self.row_label + self.row_heads
-        self.caption = round(1.5 * self.em) * (1 if max(len(cell.runs) for cell in self.cells) == 1 else 2)
+        fits = all(self.small.getlength(caption(run)) <= self.width for cell in self.cells for run in cell.runs[:1])
+        self.caption = round(1.5 * self.em) * (1 if fits and max(len(cell.runs) for cell in self.cells) == 1 else 2)
 
     def _measure_labels(self) -> None:
         """Room for the labels and the input pictures of rows and columns."""
