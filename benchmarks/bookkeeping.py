@@ -59,9 +59,8 @@ def identity(settings: list[str]) -> None:
     """Composing, checking and identifying a run."""
     config = plain(composed([*settings, "network=embedded"]))
     time.sleep(2)  # files written a moment ago are hashed each time
-    print(
-        f"a run checked and identified: {seconds(lambda: prepare(config)):.4f} s, again {seconds(lambda: prepare(config)):.4f} s"
-    )
+    first, again = (seconds(lambda: prepare(config)) for _ in range(2))
+    print(f"a run checked and identified: {first:.4f} s, again {again:.4f} s")
     runs: list = []
     composed_sweep([*settings, "network=embedded", "seed=range(20)"], lambda found, compose: runs.extend(
         seconds(lambda run=run: compose(run)) for run in found))  # fmt: skip
@@ -81,9 +80,8 @@ def recognition(place: Path) -> None:
             folder, {"status": "FINISHED", "decisive": decisive, "key": run_folder.key_of(decisive), "files": files}
         )
     folders = list((place / "finished").iterdir())
-    print(
-        f"a hundred finished runs recognised: {seconds(lambda: [run_folder.is_whole(folder) for folder in folders]):.3f} s"
-    )
+    took = seconds(lambda: [run_folder.is_whole(folder) for folder in folders])
+    print(f"a hundred finished runs recognised: {took:.3f} s")
 
 
 def one_checkpoint(place: Path, long_side: int) -> None:
@@ -108,9 +106,7 @@ def one_checkpoint(place: Path, long_side: int) -> None:
 
     took = seconds(lambda: Checkpoint(Job).save(Step))
     size = (place / "checkpoint.pt").stat().st_size / 1e6
-    print(
-        f"a checkpoint at {long_side} pixels, 20 pairs: {size:.0f} MB in {took:.2f} s; every 30 s that is {took / 30:.1%}"
-    )
+    print(f"a checkpoint at {long_side} pixels, 20 pairs: {size:.0f} MB in {took:.2f} s, {took / 30:.1%} of 30 s")
 
 
 def share(place: Path, settings: list[str], interval: float) -> None:

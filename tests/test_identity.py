@@ -183,23 +183,25 @@ def test_what_is_not_in_the_key_leaves_key_and_bytes_as_they_are(place: Place, v
     for target in (others / "same.safetensors", others / "cache" / "vgg19-d01eb7cb.features.safetensors"):
         os.link(vgg19_file, target)
     sha256 = kills_sha256(vgg19_file)
-    base = ["network=vgg19_normalised", "optimizer.steps=3", "tracking=off", "images.long_side=20"]
-    commands, expected = [], []
-    for number, (key, changes) in enumerate({"": [], **UNCHANGED}.items()):
-        path = [] if key == "network.cache" else [f"network.path={vgg19_file}"]
-        own = place.folder / f"outputs{number}"
+    vgg19 = ["network=vgg19_normalised", f"network.path={vgg19_file}"]
+    expected: dict[str, Path] = {}
+    commands = []
+    for number, (key, changes) in enumerate({"": [], "network": [], **UNCHANGED}.items()):
+        network = vgg19[: 1 if key == "network.cache" else 2] if key.startswith("network") else ["network=embedded"]
+        expected[key] = others / "outputs" if key == "outputs" else place.folder / f"outputs{number}"
         if "tracking=mlflow" in changes:
-            shutil.copytree(place.store, own)
+            shutil.copytree(place.store, expected[key])
         said = [change.replace("{sha256}", sha256).replace("{}", str(others)) for change in changes]
-        commands.append(place.configured(*base, *path, f"outputs={own}", *said))
-        expected.append((key, others / "outputs" if key == "outputs" else own))
+        settings = ["optimizer.steps=3", "tracking=off", "images.long_side=20", f"outputs={expected[key]}"]
+        commands.append(place.configured(*network, *settings, *said))
     log = place.folder / "log"
     kills.finish(paint_all, json.dumps(commands), log=log)
-    found = {key: kills.lasting(outputs) for key, outputs in expected}
-    folders = {key: {path.name[-12:] for path in (outputs / "runs").iterdir()} for key, outputs in expected}
+    found = {key: kills.lasting(outputs) for key, outputs in expected.items()}
+    folders = {key: {path.name[-12:] for path in (outputs / "runs").iterdir()} for key, outputs in expected.items()}
     for key in UNCHANGED:
-        assert folders[key] == folders[""], key
-        assert found[key] == found[""], key
+        unchanged = "network" if key.startswith("network") else ""
+        assert folders[key] == folders[unchanged], key
+        assert found[key] == found[unchanged], key
 
 
 def kills_sha256(path: Path) -> str:

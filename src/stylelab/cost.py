@@ -24,7 +24,7 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 SECONDS_PER_RUN = {"off": 0.1, "mlflow": 1.0}  # opening the store, parameters, inputs, artifacts
 SECONDS_PER_STEP = 0.001  # a row, a metric, the progress
 SECONDS_PER_CANVAS = {"off": 0.01, "mlflow": 0.06}  # one logged picture of 512 pixels
-SECONDS_TO_START = {"off": 4.5, "mlflow": 8.0}  # Python with torch, and with MLflow, their first use: once per process
+SECONDS_TO_START = {"off": 4.0, "mlflow": 7.5}  # Python with torch, and with MLflow, their first use: once per process
 PROCESS_MB = {"off": 545.0, "mlflow": 740.0}  # of a process before it paints, with torch, and with MLflow
 EMBEDDED_COPIES = 2.0  # its features are not channels-last: oneDNN and the Gram matrices take copies (measured)
 
