@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-import kills  # noqa: E402
+import kills
 
 kills.PROCESSES.set_forkserver_preload(
     [

@@ -101,9 +101,8 @@ class Claim:
         while not self.try_to_acquire():
             if not told:
                 owner = self._owner()
-                tell(
-                    f"waiting: process {owner.get('pid', '?')} on {owner.get('host', '?')} is painting this very picture"
-                )
+                who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
+                tell(f"waiting: {who} is painting this very picture")
                 told = True
             time.sleep(0.5)
 

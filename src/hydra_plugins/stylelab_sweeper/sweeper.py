@@ -1,4 +1,4 @@
-"""Hydra's grid of overrides, carried out by `stylelab.sweep`: checked whole before the first run, finished whole after."""
+"""Hydra's grid of overrides, carried out by `stylelab.sweep`: checked whole before the first run, whole at the end."""
 
 from collections.abc import Mapping, Sequence
 
