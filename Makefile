@@ -54,13 +54,13 @@ pictures: setup
 FIGURES := gatys2015_figure1_content gatys2015_figure1_style gatys2015_figure2 gatys2015_figure3 gatys2016_figure4 \
   gatys2016_figure5 gatys2016_figure6 layers networks optimizers pooling pooling_at_equal_weights
 
-figures: $(FIGURES:%=docs/figures/%.png)
+figures: $(FIGURES:%=docs/figures/%.jpg)
 
-docs/figures/%.png: conf/experiment/%.yaml | setup
+docs/figures/%.jpg: conf/experiment/%.yaml | setup
 	@mkdir -p $(@D)
 	$(BIN)/stylelab -m experiment=$* size=small sweep=$* $(OVERRIDES)
 	$(BIN)/stylelab-report $* --name $*
-	cp outputs/reports/$*/sheet.png $@
+	$(BIN)/python -c "from PIL import Image; Image.open('outputs/reports/$*/sheet.png').convert('RGB').save('$@', quality=88)"
 
 lock:
 	@uv pip compile pyproject.toml --extra development --universal --python-version 3.11 --generate-hashes \
