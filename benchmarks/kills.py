@@ -27,20 +27,19 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Victims are forked from a server that has imported everything, opened nothing and never run a thread.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(
-    [
-        "torch",
-        "mlflow.store.tracking.sqlalchemy_store",
-        "stylelab.runner",
-        "stylelab.tracking",
-        "stylelab.sweep_tracking",
-        "torch.fx.experimental.symbolic_shapes",
-        "torch.nested._internal.nested_tensor",
-        "mlflow.store.tracking.sqlalchemy_workspace_store",
-        "sqlalchemy.dialects.sqlite",
-        "PIL.WebPImagePlugin",
-    ]
-)
+PRELOADED = [
+    "torch",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "stylelab.runner",
+    "stylelab.tracking",
+    "stylelab.sweep_tracking",
+    "torch.fx.experimental.symbolic_shapes",
+    "torch.nested._internal.nested_tensor",
+    "mlflow.store.tracking.sqlalchemy_workspace_store",
+    "sqlalchemy.dialects.sqlite",
+    "PIL.WebPImagePlugin",
+]
+PROCESSES.set_forkserver_preload(PRELOADED)
 
 COMMON = (
     "network=embedded",

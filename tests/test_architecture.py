@@ -14,8 +14,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # An import goes to a lower rank, within a function too. A package of ours counts as one module.
 RANKS = {
-    0: "layers losses schema provenance pictures devices embedded parameter_files errors interrupts store",
-    1: "vgg images spec objective configuration run_folder",
+    0: "layers losses schema provenance pictures devices parameter_files errors interrupts store",
+    1: "vgg embedded images spec objective configuration run_folder",
     2: "parameters descent pyramid composition",
     3: "networks transfer reference job",
     4: "cost sweep reproduction",

@@ -12,22 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import kills
 
-kills.PROCESSES.set_forkserver_preload(
-    [
-        "torch",
-        "mlflow.store.tracking.sqlalchemy_store",
-        "stylelab.runner",
-        "stylelab.tracking",
-        "stylelab.sweep_tracking",
-        "torch.fx.experimental.symbolic_shapes",
-        "torch.nested._internal.nested_tensor",
-        "mlflow.store.tracking.sqlalchemy_workspace_store",
-        "sqlalchemy.dialects.sqlite",
-        "PIL.WebPImagePlugin",
-        "stylelab.__main__",
-        "pytest",
-    ]
-)
+kills.PROCESSES.set_forkserver_preload([*kills.PRELOADED, "stylelab.__main__", "pytest"])
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-LAYERS = ("relu1_1", "relu2_1", "relu2_2", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
+from stylelab.layers import EMBEDDED_LAYERS
+
+LAYERS = EMBEDDED_LAYERS
 PARAMETERS = Path(__file__).parent / "data" / "embedded.safetensors"
 MEAN_RGB = (123.68, 116.779, 103.939)  # of VGG-19's training images, 0-255 (Simonyan & Zisserman 2014)
 
