@@ -159,7 +159,9 @@ def test_each_experiment_is_laid_out_by_the_keys_that_it_sweeps():
                 values = {key: parsed(str(value)) for key, value in flattened(plain(compose("config", job))).items()}
                 runs.append(run(whole_lists(values), overrides=overrides(job)))
             found = [one.key for one in swept(runs)]
-            wanted = [key for key in swept_keys if len({job[1 + list(swept_keys).index(key)] for job in jobs}) > 1]
+            wanted = [
+                key.lstrip("+") for key in swept_keys if len({job[1 + list(swept_keys).index(key)] for job in jobs}) > 1
+            ]
             assert len(found) == len(wanted), file.stem
             assert all(any(one == key or one.startswith(f"{key}.") for one in found) for key in wanted), file.stem
             checked += 1

@@ -15,6 +15,7 @@ NAMES = {  # keys whose last word says too little, as headings
     "images.content": "content",
     "images.long_side": "long side",
     "canvas.start": "start",
+    "experiment/start": "start",
     "pooling.kind": "pooling",
     "network.source": "network",
     "optimizer.kind": "optimizer",
