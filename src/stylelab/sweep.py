@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,21 @@ def conduct(overrides: Sequence[Sequence[str]], *, compose: Compose, launch: Lau
         members = checked(overrides, compose)
         stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
         name = config.sweep or f"{config.hydra.runtime.choices.get('experiment') or 'sweep'}_{stamp}"
-        folder = Path(config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        _Sweep(members, name, folder).conduct(launch)
+        parent = Parent([member.job for member in members], name, fingerprint=fingerprint(members))
+        batch = Batch(members, parent, Path(config.hydra.sweep.dir))
+        try:
+            left = len(members) - len(batch.wanted)
+            tell(f"sweep {parent.name}: {len(members)} runs, {left} of them done, doubled or left alone")
+            batch.paint(launch)
+        finally:
+            outcomes = batch.outcomes()
+            _print_table(members, outcomes)
+            parent.close([run_id_of(member) for member in members], counts(outcomes))
+    unfinished = sum(not is_finished(outcome) for outcome in outcomes)
+    if unfinished:
+        raise SweepFailed(
+            f"{unfinished} of {len(members)} runs are not finished; the same command again paints only these"
+        )
 
 
 def checked(overrides: Sequence[Sequence[str]], compose: Compose) -> list[Member]:
@@ -93,23 +106,22 @@ def note_fault(number: int, error: BaseException) -> None:
         (Path(os.environ[FAULTS]) / str(number)).write_text(f"{type(error).__name__}: {in_one_line(error)}")
 
 
-class _Sweep:
-    """A sweep under way.
+class Batch:
+    """Members of a sweep that are launched together.
 
     Args:
         members: every run, checked.
-        name: the sweep's.
+        parent: of the sweep.
         folder: of this sweep alone, for Hydra's record and faults.
     """
 
-    def __init__(self, members: Sequence[Member], name: str, folder: Path) -> None:
-        self.members, self.folder = members, folder
+    def __init__(self, members: Sequence[Member], parent: "Parent", folder: Path) -> None:
+        self.members, self.parent, self.folder = members, parent, folder
         self.began = time.time()
         self.faults: dict[str, str] = {}  # key -> what stopped it
-        self.parent = _Parent(members, name)
-        self.wanted: list[Member] = []
 
-    def _wanted(self) -> list[Member]:
+    @cached_property
+    def wanted(self) -> list[Member]:
         """The members to launch: none twice, none that is finished or that `retry` leaves alone."""
         done = self.parent.done(self.members)
         found: dict[str, Member] = {}
@@ -121,13 +133,14 @@ class _Sweep:
                 found.setdefault(member.job.key, member)
         return list(found.values())
 
-    def conduct(self, launch: Launch) -> None:
-        """Launch what is wanted, say what became of it, close the parent run."""
+    def paint(self, launch: Launch) -> None:
+        """Launch what is wanted; what a dead process left is marked.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C or SIGTERM.
+        """
         reason = "its process died"
         try:
-            self.wanted = self._wanted()
-            left = len(self.members) - len(self.wanted)
-            _tell(f"sweep {self.parent.name}: {len(self.members)} runs, {left} of them done, doubled or left alone")
             self._launch_all(launch)
         except KeyboardInterrupt as interrupt:
             reason = f"the sweep was interrupted by {named(interrupt)}"
@@ -135,14 +148,10 @@ class _Sweep:
         finally:
             for member in self.wanted:
                 self._settle(member, reason)
-            outcomes = [self._outcome(member) for member in self.members]
-            _print_table(self.members, outcomes)
-            self.parent.close(self.members, outcomes)
-        unfinished = sum(not outcome.startswith(("finished", "done")) for outcome in outcomes)
-        if unfinished:
-            raise SweepFailed(
-                f"{unfinished} of {len(self.members)} runs are not finished; the same command again paints only these"
-            )
+
+    def outcomes(self) -> list[str]:
+        """How each member stands, in a few words; of a run that another process has painted before: done before."""
+        return [self._outcome(member) for member in self.members]
 
     def _launch_all(self, launch: Launch) -> None:
         """Launch; where a worker's death took the launcher along, launch again what it left undone."""
@@ -151,13 +160,13 @@ class _Sweep:
         while remaining:
             launches.update(member.job.key for member in remaining)
             faults = self.folder / f"faults-{os.getpid()}-{max(launches.values())}"
-            faults.mkdir(exist_ok=True)
+            faults.mkdir(parents=True, exist_ok=True)
             broken = False
             try:
                 launch([member.overrides for member in remaining], self.parent.environment | {FAULTS: str(faults)})
             except Exception as error:  # a worker that died, an engine that broke: the table says what is missing
                 broken = True
-                _tell(f"the launcher stopped: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+                tell(f"the launcher stopped: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
             finally:
                 self._collect(faults, remaining)
             if not broken:
@@ -202,7 +211,6 @@ class _Sweep:
                 claim.release()
 
     def _outcome(self, member: Member) -> str:
-        """How a member stands, in a few words."""
         record = run_folder.read(member.job.located().folder)
         status, ended = record.get("status"), record.get("ended") or 0
         fault = self.faults.get(member.job.key)
@@ -220,32 +228,50 @@ def _print_table(members: Sequence[Member], outcomes: Sequence[str]) -> None:
     for number, (member, outcome) in enumerate(zip(members, outcomes, strict=True)):
         word, _, reason = outcome.partition(": ")
         print(f"{number:>3}  {word:<11}  {reason or member.job.located().folder}  ({member.label})")
-    print(", ".join(f"{count} {word}" for word, count in _counts(outcomes).items()))
+    print(", ".join(f"{count} {word}" for word, count in counts(outcomes).items()))
 
 
-def _counts(outcomes: Sequence[str]) -> Mapping[str, int]:
+def is_finished(outcome: str) -> bool:
+    """Whether an outcome is a picture's."""
+    return outcome.startswith(("finished", "done"))
+
+
+def counts(outcomes: Sequence[str]) -> Mapping[str, int]:
+    """How many runs ended how."""
     return Counter(outcome.partition(":")[0] for outcome in outcomes)
 
 
-def _tell(message: str) -> None:
+def run_id_of(member: Member) -> str | None:
+    """A member's run in MLflow, if it has one."""
+    return run_folder.read(member.job.located().folder).get("mlflow_run_id")
+
+
+def tell(message: str) -> None:
+    """Say something beside the results."""
     print(message, file=sys.stderr, flush=True)
 
 
-class _Parent:
-    """The sweep's own run in MLflow; without tracking, nothing.
+class Parent:
+    """A sweep's own run in MLflow; without tracking, nothing.
 
     One that a killed process left RUNNING is gone on with by the same runs' next sweep.
+
+    Args:
+        jobs: of the sweep's runs.
+        name: the sweep's.
+        fingerprint: the same for sweeps of the same runs.
+        reopens: whether a parent that has ended is gone on with too.
     """
 
-    def __init__(self, members: Sequence[Member], name: str) -> None:
+    def __init__(self, jobs: Sequence[Job], name: str, *, fingerprint: str, reopens: bool = False) -> None:
         self.name, self.tracker = name, None
-        tracked = [member.job for member in members if member.job.spec.tracking.store == "mlflow"]
-        self.claim = run_folder.Claim(Path(members[0].job.spec.outputs), claim_name(fingerprint(members)))
+        tracked = [job for job in jobs if job.spec.tracking.store == "mlflow"]
+        self.claim = run_folder.Claim(Path(jobs[0].spec.outputs), claim_name(fingerprint))
+        self.alone = self.claim.try_to_acquire()  # else another process conducts the very same sweep
         if tracked:
             from stylelab.sweep_tracking import SweepTracker  # MLflow takes seconds to import
 
-            alone = self.claim.try_to_acquire()  # else another process conducts the very same sweep
-            self.tracker = SweepTracker(tracked[0], name, fingerprint=fingerprint(members), alone=alone)
+            self.tracker = SweepTracker(tracked[0], name, fingerprint=fingerprint, alone=self.alone, reopens=reopens)
             self.name = self.tracker.name
 
     @property
@@ -269,10 +295,11 @@ class _Parent:
         if self.tracker is not None and run_id:
             self.tracker.mark_killed(run_id, reason)
 
-    def close(self, members: Sequence[Member], outcomes: Sequence[str]) -> None:
+    def close(self, run_ids: Sequence[str | None], counts: Mapping[str, int]) -> None:
+        """Link the members' runs, write how many ended how, let the claim go."""
         if self.tracker is not None:
-            ids = [run_folder.read(member.job.located().folder).get("mlflow_run_id") for member in members]
-            self.tracker.close([run_id for run_id in dict.fromkeys(ids) if run_id], _counts(outcomes))
+            self.tracker.close([run_id for run_id in dict.fromkeys(run_ids) if run_id], counts)
+        if self.alone:
             self.claim.release()
 
 

@@ -31,15 +31,18 @@ class SweepTracker:
         name: the sweep's; a parent that is gone on with keeps its own.
         fingerprint: the same for sweeps of the same runs.
         alone: whether no living process conducts a sweep of the same runs.
+        reopens: whether a parent that has ended is gone on with too.
     """
 
     MEMBERS_IN_A_TAG = 200  # ids of 32 characters; MLflow takes 8000 characters
 
-    def __init__(self, job: Job, name: str, *, fingerprint: str, alone: bool) -> None:
+    def __init__(self, job: Job, name: str, *, fingerprint: str, alone: bool, reopens: bool = False) -> None:
         of = job.spec.tracking
         self.outputs = Path(job.spec.outputs)
         self.client, self.experiment = open_store(of.uri, outputs=self.outputs, experiment=of.experiment)
         found = self._left_running(fingerprint, alone=alone)
+        if found is None and reopens:
+            found = self._latest(fingerprint)
         self.name = found.data.tags["stylelab.sweep"] if found is not None else name
         tags = {
             "stylelab.sweep": self.name,
@@ -77,6 +80,15 @@ class SweepTracker:
                 self.mark_killed(run.info.run_id, "its process died", status="FAILED")
                 claim.release()
         return found
+
+    def _latest(self, fingerprint: str) -> "Run | None":
+        """The last parent of the same fingerprint, running again."""
+        same = f"tags.`stylelab.fingerprint` = '{fingerprint}'"
+        for run in self.client.search_runs([self.experiment], same, order_by=["attributes.start_time DESC"]):
+            if run.data.tags.get("stylelab.outputs") == str(self.outputs.resolve()):
+                self.client.update_run(run.info.run_id, status="RUNNING")
+                return run
+        return None
 
     def mark_killed(self, run_id: str, reason: str, *, status: str = KILLED) -> None:
         """End a dead process's run."""
