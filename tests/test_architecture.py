@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 RANKS = {
     0: "layers losses schema provenance pictures devices parameter_files errors interrupts store",
     1: "vgg embedded images spec objective configuration run_folder",
-    2: "parameters descent pyramid composition",
+    2: "parameters descent pyramid composition work",
     3: "networks transfer reference job",
     4: "cost sweep reproduction",
     5: "recorders failures calibration console",

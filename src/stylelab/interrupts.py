@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as one kind of interruption, so that whatever was begun is ended in order."""
+"""Ctrl-C, SIGTERM and a cluster's notice as one kind of interruption, so that whatever was begun is ended in order."""
 
 import signal
 import threading
@@ -10,19 +10,41 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: to be treated as Ctrl-C, with an exit code of its own."""
 
 
+class Preempted(KeyboardInterrupt):
+    """A cluster's notice that it will soon end the process and start it again: a checkpoint is due, then the end."""
+
+
+_noticed = threading.Event()
+
+
+def give_notice(*_: object) -> None:
+    """A signal's handler: the run raises `Preempted` after its next step, with a checkpoint of it."""
+    _noticed.set()
+
+
+def notice_was_given() -> bool:
+    """Whether the run is to end at once."""
+    return _noticed.is_set()
+
+
 def named(interrupt: KeyboardInterrupt) -> str:
-    """What it was, in a word."""
-    return "SIGTERM" if isinstance(interrupt, Terminated) else "Ctrl-C"
+    """What it was, in a few words."""
+    names = {Terminated: "SIGTERM", Preempted: "the cluster needs its place, or its time is up"}
+    return names.get(type(interrupt), "Ctrl-C")
 
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM raises `Terminated` inside; only a main thread may ask for signals."""
+    """SIGTERM raises `Terminated` inside, once: a second one must not disturb the ending.
+
+    Only a main thread may ask for signals.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def terminate(signum: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Terminated
 
     before: Callable | int | None = signal.signal(signal.SIGTERM, terminate)

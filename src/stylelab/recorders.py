@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from stylelab import images, pictures, run_folder
+from stylelab.interrupts import Preempted, notice_was_given
 from stylelab.job import Job
 from stylelab.objective import Losses
 from stylelab.transfer import Step
@@ -238,7 +239,15 @@ class Checkpoint:
         self.last = time.monotonic()
 
     def step(self, step: Step) -> None:
-        """Save where the interval has passed; it grows where the disk is slow."""
+        """Save where the interval has passed; it grows where the disk is slow.
+
+        Raises:
+            Preempted: the cluster gave notice; this step is saved.
+        """
+        if notice_was_given():
+            if step.number:
+                self.save(step)
+            raise Preempted
         if step.number and self._is_due():
             if self.cost is None:
                 self.cost = _bytes_of(step.state()) / self.SPEED
