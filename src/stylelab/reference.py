@@ -27,9 +27,7 @@ def ruler(file: Path | None) -> tuple[str, nn.Module]:
     layers = (*STYLE_LAYERS, CONTENT_LAYER)
     if file is None:
         return "embedded_reference", EmbeddedEncoder(layers, load_parameters())
-    network = Encoder(
-        parameters.read(file, CAFFE), layers=layers, pool="average", pool_factor=1.0, padding="zeros"
-    )
+    network = Encoder(parameters.read(file, CAFFE), layers=layers, pool="average", pool_factor=1.0, padding="zeros")
     return "reference", network
 
 
@@ -41,41 +39,61 @@ def judge(
     styles: Sequence[tuple[float, Image.Image]],
     level: Level,
 ) -> dict[str, float]:
-    """Relative squared distances of a finished picture from its content and its style.
+    """Relative squared distances of a finished picture from its content and its style: a `Judge`'s of one picture."""
+    return Judge(network, content=content, styles=styles, level=level)(pastiche)
+
+
+class Judge:
+    """Holds pictures of one size against their content and style, whose own features it computes once.
 
     Args:
-        network: `ruler`'s.
-        pastiche: as saved: clipped and rounded to 8 bits.
+        network: `ruler`'s, on `device`.
         content, styles: as decoded; styles with weights that sum to one, their Gram matrices averaged.
-        level: the last one, whose sizes they are brought to.
-
-    Returns:
-        `content`: ||F - P||^2 / ||P||^2 at relu4_2; `style/<layer>`: ||G - A||^2 / ||A||^2; `style`: their mean. No
-        style where there is no style picture; nothing where a picture is too small for relu5_1.
+        level: the one whose sizes they are brought to.
     """
-    if min(*pastiche.size, *(side for size in level.styles for side in size)) < SMALLEST_SIDE:
-        return {}
-    with torch.inference_mode():
-        painted = network(images.from_picture(pastiche))
-        target = network(images.from_picture(pictures.resize(content, level.canvas)))[CONTENT_LAYER]
-        found = {"content": relative(painted[CONTENT_LAYER], target)}
-        if styles:
-            grams = _mean_grams(network, styles, level)
-            by_layer = {layer: relative(gram_matrix(painted[layer]), grams[layer]) for layer in STYLE_LAYERS}
-            found["style"] = sum(by_layer.values()) / len(by_layer)
-            found |= {f"style/{layer}": value for layer, value in by_layer.items()}
-    return found
 
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        content: Image.Image,
+        styles: Sequence[tuple[float, Image.Image]],
+        level: Level,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.network, self.device = network, device
+        sides = [side for size in (level.canvas, *level.styles) for side in size]
+        self.large_enough = min(sides) >= SMALLEST_SIDE
+        self.target: Tensor | None = None
+        self.grams: dict[str, Tensor] = {}
+        if self.large_enough:
+            self.target = self._features(pictures.resize(content, level.canvas))[CONTENT_LAYER]
+        for (share, style), size in zip(styles, level.styles, strict=True) if self.large_enough else ():
+            features = self._features(pictures.resize(style, size))
+            for layer in STYLE_LAYERS:
+                self.grams[layer] = self.grams.get(layer, 0) + share * gram_matrix(features[layer])
 
-def _mean_grams(
-    network: nn.Module, styles: Sequence[tuple[float, Image.Image]], level: Level
-) -> Mapping[str, Tensor]:
-    grams: dict[str, Tensor] = {}
-    for (share, style), size in zip(styles, level.styles, strict=True):
-        features = network(images.from_picture(pictures.resize(style, size)))
-        for layer in STYLE_LAYERS:
-            grams[layer] = grams.get(layer, 0) + share * gram_matrix(features[layer])
-    return grams
+    def _features(self, picture: Image.Image) -> Mapping[str, Tensor]:
+        with torch.inference_mode():
+            return self.network(images.from_picture(picture).to(self.device))
+
+    def __call__(self, pastiche: Image.Image) -> dict[str, float]:
+        """Relative squared distances of a picture, as saved: clipped and rounded to 8 bits.
+
+        Returns:
+            `content`: ||F - P||^2 / ||P||^2 at relu4_2; `style/<layer>`: ||G - A||^2 / ||A||^2; `style`: their mean. No
+            style where there is no style picture; nothing where a picture is too small for relu5_1.
+        """
+        if not self.large_enough or min(pastiche.size) < SMALLEST_SIDE:
+            return {}
+        with torch.inference_mode():
+            painted = self._features(pastiche)
+            found = {"content": relative(painted[CONTENT_LAYER], self.target)}
+            if self.grams:
+                by_layer = {layer: relative(gram_matrix(painted[layer]), self.grams[layer]) for layer in STYLE_LAYERS}
+                found["style"] = sum(by_layer.values()) / len(by_layer)
+                found |= {f"style/{layer}": value for layer, value in by_layer.items()}
+        return found
 
 
 def relative(found: Tensor, target: Tensor) -> float:
