@@ -1,0 +1,193 @@
+"""`hydra/launcher=submitit_slurm` and `submitit_local`: jobs of Slurm, or processes in their manner, by submitit."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn
+
+from hydra_plugins.stylelab_launchers.engine import EngineLauncher, at_least, shares, threads_environment
+
+LONGEST_LOCAL_JOB = 60 * 24 * 365  # minutes; a run of this machine's is stopped by nobody
+
+
+class SubmititLauncher(EngineLauncher):
+    """One job for each run."""
+
+    engine, extra = "submitit", "submitit"
+    seconds_between_questions = 0.2
+
+    @abstractmethod
+    def executor(self, folder: Path) -> Any:
+        """Submitit's executor, with its settings."""
+
+    def open(self, runs: int, folder: Path) -> None:
+        """Make the executor; the jobs' own files go to the sweep's folder."""
+        self.jobs_folder = folder / "jobs"
+        self.submitted_with = self.executor(self.jobs_folder)
+
+    def ended(self, handles: Sequence[Any]) -> Sequence[Any]:
+        """The jobs that left a result, or that the engine knows as ended."""
+        done = [job for job in handles if job.done()]
+        if not done:
+            time.sleep(self.seconds_between_questions)
+        return done
+
+    def result(self, handle: Any) -> JobReturn:
+        """What the job returned."""
+        return handle.result()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class SubmititLocalLauncher(SubmititLauncher):
+    """Processes of this machine, a fresh one for each run, so many at a time.
+
+    Args:
+        n_jobs, threads, runs_per_gpu: see conf/hydra/launcher/submitit_local.yaml.
+    """
+
+    def __init__(self, *, n_jobs: int | None, threads: int | None, runs_per_gpu: int) -> None:
+        self.n_jobs, self.threads, self.runs_per_gpu = n_jobs, threads, runs_per_gpu
+        self.held: dict[Any, Mapping[str, str]] = {}  # job -> the environment of its place
+
+    def check(self) -> None:
+        """Refuse settings that are out of their range."""
+        for key in ("n_jobs", "threads", "runs_per_gpu"):
+            at_least(key, getattr(self, key), 1)
+
+    def open(self, runs: int, folder: Path) -> None:
+        """Share the machine out."""
+        super().open(runs, folder)
+        self.idle = shares(
+            runs=runs,
+            n_jobs=self.n_jobs,
+            threads=self.threads,
+            runs_per_gpu=self.runs_per_gpu,
+            device=self.config.device,
+        )
+        self.places = len(self.idle)
+
+    def executor(self, folder: Path) -> Any:
+        """Submitit's for this machine."""
+        from submitit import LocalExecutor
+
+        executor = LocalExecutor(folder)
+        executor.update_parameters(timeout_min=LONGEST_LOCAL_JOB)
+        return executor
+
+    def start(self, works: Sequence[Any]) -> Sequence[Any]:
+        """A process for each, deaf to Ctrl-C, which `stop` turns into an end in order."""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            jobs = []
+            for work in works:
+                environment = self.idle.pop()
+                jobs.append(self.submitted_with.submit(replace(work, environment=environment)))
+                self.held[jobs[-1]] = environment
+        finally:
+            signal.signal(signal.SIGINT, before)
+        return jobs
+
+    def ended(self, handles: Sequence[Any]) -> Sequence[Any]:
+        """Those that have ended; their places are free."""
+        done = super().ended(handles)
+        self.idle += [self.held.pop(job) for job in done]
+        return done
+
+    def stop(self, handles: Sequence[Any]) -> None:
+        """SIGTERM to each, which submitit's controller hands on; its own `cancel` would kill a second later."""
+        for job in handles:
+            os.kill(int(job.job_id), signal.SIGTERM)
+
+
+class SubmititSlurmLauncher(SubmititLauncher):
+    """A job array of Slurm, one element for each run.
+
+    A run that is pre-empted, or whose time is nearly up, saves a checkpoint, is queued again and goes on from there.
+
+    Args:
+        settings: of conf/hydra/launcher/submitit_slurm.yaml.
+    """
+
+    seconds_between_questions = 1.0
+    seconds_between_forced_questions = 30.0  # to sacct; submitit itself comes to ask every ten minutes only
+
+    def __init__(self, *, gpus: int, threads: int, max_requeues: int, **settings: Any) -> None:
+        self.gpus, self.threads, self.max_requeues, self.settings = gpus, threads, max_requeues, settings
+        self.last_forced = time.monotonic()
+
+    def check(self) -> None:
+        """Refuse settings that are out of their range, and a machine that can't submit."""
+        at_least("gpus", self.gpus, 0)
+        at_least("threads", self.threads, 1)
+        at_least("max_requeues", self.max_requeues, 0)
+        if shutil.which("sbatch") is None:
+            raise ValueError(
+                "hydra/launcher: submitit_slurm finds no sbatch on PATH: start the sweep on a machine that submits to "
+                "Slurm, or use hydra/launcher=submitit_local"
+            )
+
+    def executor(self, folder: Path) -> Any:
+        """Submitit's for Slurm."""
+        from submitit import SlurmExecutor
+
+        executor = SlurmExecutor(folder, max_num_timeout=self.max_requeues)
+        given = {key: value for key, value in self.settings.items() if value is not None}
+        minutes = given.pop("timeout_min")
+        more = given.pop("additional_parameters", {}) | {"requeue": True}
+        gpus = {"gpus_per_node": self.gpus} if self.gpus and "gres" not in given else {}
+        executor.update_parameters(
+            time=minutes, cpus_per_task=self.threads, additional_parameters=more, **gpus, **given
+        )
+        return executor
+
+    def start(self, works: Sequence[Any]) -> Sequence[Any]:
+        """One array for all of them."""
+        environment = threads_environment(self.threads) | ({} if self.gpus else {"CUDA_VISIBLE_DEVICES": ""})
+        with self.submitted_with.batch():
+            jobs = [self.submitted_with.submit(SlurmWork(replace(work, environment=environment))) for work in works]
+        return jobs
+
+    def ended(self, handles: Sequence[Any]) -> Sequence[Any]:
+        """Those that left a result or, as sacct knows, ended without one."""
+        if time.monotonic() - self.last_forced > self.seconds_between_forced_questions:
+            self.last_forced = time.monotonic()
+            handles[0].watcher.update()
+        return super().ended(handles)
+
+    def stop(self, handles: Sequence[Any]) -> None:
+        """Cancel the jobs: SIGTERM to those that paint, which end in order within Slurm's KillWait."""
+        subprocess.call(["scancel", *{job.job_id.partition("_")[0] for job in handles}])
+
+
+class SlurmWork:
+    """A run as a job of Slurm, which can be queued again."""
+
+    def __init__(self, work: Any) -> None:
+        self.work = work
+
+    def __call__(self) -> JobReturn:
+        """Paint; at Slurm's notice save a checkpoint, have the job queued again, and exit."""
+        from stylelab.interrupts import Preempted, give_notice
+
+        queue_again = signal.signal(signal.SIGUSR2, give_notice)  # submitit's own handler
+        try:
+            return self.work()
+        except Preempted:
+            queue_again(signal.SIGUSR2, None)
+            raise
+
+    def checkpoint(self) -> Any:
+        """What submitit queues again: the same run, which finds its checkpoint in its folder."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
