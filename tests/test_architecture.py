@@ -19,7 +19,7 @@ RANKS = {
     2: "parameters descent pyramid composition work",
     3: "networks transfer reference job",
     4: "cost sweep reproduction",
-    5: "recorders failures calibration console",
+    5: "recorders failures calibration console membership",
     6: "tracking sweep_tracking",
     7: "runner",
     8: "report commands __main__ __init__",

@@ -60,6 +60,7 @@ def conduct(overrides: Sequence[Sequence[str]], *, compose: Compose, launch: Lau
         stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
         name = config.sweep or f"{config.hydra.runtime.choices.get('experiment') or 'sweep'}_{stamp}"
         parent = Parent([member.job for member in members], name, fingerprint=fingerprint(members))
+        parent.describe(members, experiment=config.hydra.runtime.choices.get("experiment"))
         batch = Batch(members, parent, Path(config.hydra.sweep.dir))
         try:
             left = len(members) - len(batch.wanted)
@@ -68,6 +69,7 @@ def conduct(overrides: Sequence[Sequence[str]], *, compose: Compose, launch: Lau
         finally:
             outcomes = batch.outcomes()
             _print_table(members, outcomes)
+            parent.describe(members, outcomes)
             parent.close([run_id_of(member) for member in members], counts(outcomes))
     unfinished = sum(not is_finished(outcome) for outcome in outcomes)
     if unfinished:
@@ -289,6 +291,13 @@ class Parent:
             return set(whole)
         finished = self.tracker.finished_among([run_id for run_id in whole.values() if run_id])
         return {key for key, run_id in whole.items() if run_id in finished}
+
+    def describe(
+        self, members: Sequence[Member], outcomes: Sequence[str] | None = None, *, experiment: str | None = None
+    ) -> None:
+        """Keep what the sweep asks and what it is to paint, with how each member ended once it has."""
+        if self.tracker is not None:
+            self.tracker.describe(members, outcomes, experiment=experiment)
 
     def settle(self, run_id: str | None, reason: str) -> None:
         """Mark a dead process's run."""

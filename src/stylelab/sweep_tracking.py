@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stylelab.job import Job
+from stylelab.membership import MEMBERS, plan, question
 from stylelab.recorders import KILLED
 from stylelab.run_folder import Claim
 from stylelab.store import open_store, user
-from stylelab.sweep import claim_name
+from stylelab.sweep import Member, claim_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -89,6 +90,14 @@ class SweepTracker:
                 self.client.update_run(run.info.run_id, status="RUNNING")
                 return run
         return None
+
+    def describe(
+        self, members: Sequence[Member], outcomes: Sequence[str] | None, *, experiment: str | None
+    ) -> None:
+        """Keep the members, so that those never painted can be told, and the experiment's question as description."""
+        self.client.log_dict(self.run_id, plan(members, outcomes), MEMBERS)
+        if asked := question(experiment):
+            self.client.set_tag(self.run_id, "mlflow.note.content", asked)
 
     def mark_killed(self, run_id: str, reason: str, *, status: str = KILLED) -> None:
         """End a dead process's run."""

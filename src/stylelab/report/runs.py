@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 FINISHED = "FINISHED"
+MISSING = "MISSING"  # planned by a sweep, and not tracked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,7 @@ class Run:
 
     run_id: str
     name: str
-    status: str  # RUNNING, FINISHED, FAILED or KILLED
+    status: str  # RUNNING, FINISHED, FAILED or KILLED; MISSING of a sweep's member that was never tracked
     reason: str | None
     key: str
     sweep: str | None
@@ -32,6 +33,11 @@ class Run:
     def finished(self) -> bool:
         """Whether it came to its end."""
         return self.status == FINISHED
+
+    @property
+    def tracked(self) -> bool:
+        """Whether the store knows it: else its id is its key, and it has nothing but its configuration."""
+        return self.status != MISSING
 
     @property
     def random(self) -> bool:
@@ -49,6 +55,7 @@ class Selection:
     parents: tuple[str, ...]  # the sweeps' own runs
     superseded: int  # earlier attempts that a later run of the same key replaces
     notes: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()  # what each sweep asks, and where it departs from its source
 
 
 def latest_of_each_key(runs: Iterable[Run]) -> list[Run]:
@@ -59,6 +66,49 @@ def latest_of_each_key(runs: Iterable[Run]) -> list[Run]:
         if before is None or (run.finished, run.started) > (before.finished, before.started):
             found[run.key] = run
     return list(found.values())
+
+
+def in_order(tracked: Sequence[Run], plan: Sequence[Run]) -> list[Run]:
+    """Tracked runs and those that are missing, in the order of the plan; what was never planned comes last."""
+    found = {run.key: run for run in plan} | {run.key: run for run in tracked}
+    return list(found.values())
+
+
+def planned(plan: Mapping[str, Any], sweep: str | None) -> list[Run]:
+    """The members of a sweep as it planned them, each as the run that is missing.
+
+    Args:
+        plan: members.json of the sweep's own run.
+        sweep: its name.
+    """
+    return [
+        Run(
+            run_id=member["key"],
+            name=member["label"] or member["key"][:12],
+            status=MISSING,
+            reason=_why_missing(member["outcome"]),
+            key=member["key"],
+            sweep=sweep,
+            started=0,
+            configuration=configuration(plan["common"] | member["differs"]),
+            metrics={},
+            tags={},
+            overrides=overrides(member["overrides"]),
+        )
+        for member in plan["members"]
+    ]
+
+
+def _why_missing(outcome: str | None) -> str:
+    word, _, reason = (outcome or "").partition(": ")
+    if word in ("finished", "done before"):
+        return "it was finished, and is no longer in the store"
+    return reason or "not begun"
+
+
+def configuration(parameters: Mapping[str, str]) -> dict[str, Any]:
+    """MLflow's parameters as a configuration's leaves, lists whole."""
+    return whole_lists({key: parsed(value) for key, value in parameters.items()})
 
 
 def parsed(text: str) -> Any:

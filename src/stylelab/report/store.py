@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from PIL import Image
 
+from stylelab.membership import MEMBERS
 from stylelab.report.runs import (
+    FINISHED,
     Run,
     Selection,
     chosen_options,
+    configuration,
     folder_name,
+    in_order,
     latest_of_each_key,
     overrides,
-    parsed,
-    whole_lists,
+    planned,
 )
 from stylelab.schema import suggestion
 from stylelab.store import QUIET, without_password
@@ -74,16 +77,23 @@ class Store:
         if condition:
             names.append(condition)
             found |= {run.info.run_id: run for run in self._search(condition) if not _is_sweep(run)}
+        gone = [run_id for run_id in dict.fromkeys(ids) if run_id not in found]
+        plan = [run for parent in parents for run in self._planned(parent)]
+        keys = {run.data.tags.get("stylelab.key") for run in found.values()}
+        for run in self._all(self._of_key, [member.key for member in plan if member.key not in keys]):
+            found |= {run.info.run_id: run} if run else {}
         if not found:
             raise ValueError(f"{' and '.join(names)}: no run was tracked there")
-        runs = latest_of_each_key(self._all(self._read, found.values()))
+        tracked = latest_of_each_key(self._all(self._read, found.values()))
+        sweeps_own = {parent.info.run_id: parent for parent in parents if _is_sweep(parent)}
         return Selection(
             name=folder_name(names),
             title=" + ".join(names),
-            runs=tuple(runs),
-            parents=tuple(dict.fromkeys(parent.info.run_id for parent in parents if _is_sweep(parent))),
-            superseded=len(found) - len(runs),
-            notes=tuple(_notes(parents, [run_id for run_id in dict.fromkeys(ids) if run_id not in found])),
+            runs=tuple(in_order(tracked, plan)),
+            parents=tuple(sweeps_own),
+            superseded=len(found) - len(tracked),
+            notes=tuple(_notes(parents, gone)),
+            questions=tuple(_questions(sweeps_own.values())),
         )
 
     def run(self, name: str) -> Run:
@@ -123,6 +133,18 @@ class Store:
         listed = [run_id for name in parts for run_id in json.loads(tags[name])]  # a tag holds only so many
         children = self._search(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
         return [*listed, *(run.info.run_id for run in reversed(children))]
+
+    def _planned(self, parent: "MlflowRun") -> list[Run]:
+        """The members that a sweep set out to paint; none of a single run, or of a sweep that noted none."""
+        if not _is_sweep(parent):
+            return []
+        with self._artifact(parent.info.run_id, MEMBERS) as file:
+            return planned(json.loads(file.read_text()), parent.data.tags.get("stylelab.sweep")) if file else []
+
+    def _of_key(self, key: str) -> "MlflowRun | None":
+        """The run of a key that a report would show: a finished one before others, then the latest."""
+        found = [run for run in self._search(f"tags.`stylelab.key` = '{key}'") if not _is_sweep(run)]
+        return next((run for run in found if run.info.status == FINISHED), found[0] if found else None)
 
     def _search(self, condition: str) -> list["MlflowRun"]:
         """All runs of a filter, the newest first."""
@@ -168,7 +190,7 @@ class Store:
             key=tags.get("stylelab.key", run.info.run_id),
             sweep=tags.get("stylelab.sweep"),
             started=run.info.start_time,
-            configuration=whole_lists({key: parsed(value) for key, value in run.data.params.items()}),
+            configuration=configuration(run.data.params),
             metrics=dict(run.data.metrics),
             tags=dict(tags),
             **self._hydra_record(run.info.run_id),
@@ -182,23 +204,23 @@ class Store:
         return {"overrides": overrides(lines or []), "options": options}
 
     def picture(self, run: Run) -> Image.Image | None:
-        """The pastiche, or the last canvas of a run that has none; None where there is neither."""
+        """The pastiche, or the last canvas of a run that did not finish; None where that is gone or damaged."""
         with self._artifact(run.run_id, "pastiche.png") as file:
-            if file:
+            if file or run.finished:
                 return _opened(file)
         listed = [entry.path for folder in (None, "images") for entry in self._listed(run.run_id, folder)]
         canvases = {int(number): path for path in listed for number in _step_of_canvas(path)}
         if not canvases:
             return None
         with self._artifact(run.run_id, canvases[max(canvases)]) as file:
-            return _opened(file) if file else None
+            return _opened(file)
 
     def inputs(self, run: Run) -> tuple[Image.Image | None, tuple[Image.Image, ...]]:
         """The content and the style pictures as the run saw them."""
         found = []
         for name in ("content", *(f"style_{n}" for n in range(len(run.configuration.get("images.style", ()))))):
             with self._artifact(run.run_id, f"inputs/{name}.png") as file:
-                found.append(_opened(file) if file else None)
+                found.append(_opened(file))
         return found[0], tuple(style for style in found[1:] if style is not None)
 
     def pictures(self, runs: Sequence[Run], *, longest: int) -> dict[str, Image.Image]:
@@ -210,7 +232,8 @@ class Store:
                 picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
             return picture
 
-        found = zip(runs, self._all(read, runs), strict=True)
+        tracked = [run for run in runs if run.tracked]
+        found = zip(tracked, self._all(read, tracked), strict=True)
         return {run.run_id: picture for run, picture in found if picture is not None}
 
     def curves(self, runs: Sequence[Run], names: Sequence[str]) -> dict[str, dict[str, list[tuple[int, float]]]]:
@@ -282,6 +305,11 @@ def _notes(parents: "Sequence[MlflowRun]", gone: Sequence[str]) -> Iterator[str]
         yield f"The run {run_id} is no longer in the store."
 
 
+def _questions(sweeps: "Iterable[MlflowRun]") -> Iterator[str]:
+    """What each sweep's own run is described by: its experiment's opening words."""
+    yield from dict.fromkeys(note for run in sweeps if (note := run.data.tags.get("mlflow.note.content")))
+
+
 def _is_sweep(run: "MlflowRun") -> bool:
     return run.data.tags.get("stylelab.role") == "sweep"
 
@@ -291,6 +319,12 @@ def _step_of_canvas(path: str) -> list[str]:
     return re.findall(r"(?:^canvas_|^images/canvas[+%]step[+%])(\d+)[^/]*(?<!compressed)\.png$", path)
 
 
-def _opened(file: Path) -> Image.Image:
-    with Image.open(file) as picture:
-        return picture.convert("RGB")
+def _opened(file: Path | None) -> Image.Image | None:
+    """A picture; None where there is no file, or none that can be read to its end."""
+    if file is None:
+        return None
+    try:
+        with Image.open(file) as picture:
+            return picture.convert("RGB")
+    except OSError:
+        return None
