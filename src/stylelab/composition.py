@@ -1,5 +1,6 @@
 """Configurations composed outside Hydra's own entry, for the commands that paint nothing; and a sweep's runs."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -7,10 +8,12 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from stylelab.configuration import CONF, register_resolvers
+from stylelab.configuration import CONF, ours, register_resolvers
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
@@ -41,4 +44,68 @@ def composed_sweep(
         arguments, params = config.hydra.overrides.task, config.hydra.sweeper.get("params")
         loader = hydra.config_loader
         runs = runs_of(arguments, params=params, config_loader=loader)
-        return use(runs, lambda run: loader.load_sweep_config(config, list(run)))
+        return use(runs, Composer(config, loader))
+
+
+class Composer:
+    """Composes the runs of a sweep to what Hydra makes of them, at a tenth of its time and less.
+
+    Hydra puts the options of groups together, then sets values one after another. The runs of a sweep share most of
+    their options, so those are put together once by Hydra itself, and on a copy of that the values are set as it does.
+    Whatever else an override can do, adding and deleting keys above all, is left to Hydra, and so is every error.
+
+    Args:
+        config: the sweep's own configuration.
+        loader: Hydra's.
+    """
+
+    def __init__(self, config: DictConfig, loader: Any) -> None:
+        self.config, self.loader = config, loader
+        self.parser = OverridesParser.create(config_loader=loader)
+        self.parsed: dict[str, Override] = {}
+        self.is_group: dict[str, bool] = {}
+        self.composed: dict[tuple[str, ...], DictConfig] = {}  # options of groups -> our part of what they make
+
+    def __call__(self, overrides: Sequence[str]) -> DictConfig:
+        """The configuration of a run, less Hydra's own part."""
+        parted = self._options_and_values(overrides)
+        if parted is None:
+            return self._by_hydra(overrides)
+        options, values = parted
+        if options not in self.composed:
+            self.composed[options] = self._by_hydra(options)
+        found = copy.deepcopy(self.composed[options])
+        try:
+            for value in values:
+                OmegaConf.update(found, value.key_or_group, value.value(), merge=True)
+        except OmegaConfBaseException:
+            return self._by_hydra(overrides)  # raises with Hydra's words
+        return found
+
+    def _by_hydra(self, overrides: Sequence[str]) -> DictConfig:
+        found = ours(self.loader.load_sweep_config(self.config, list(overrides)))
+        OmegaConf.copy_cache(from_config=self.config, to_config=found)
+        OmegaConf.set_struct(found, True)
+        return found
+
+    def _options_and_values(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], list[Override]] | None:
+        """The overrides that choose options or are Hydra's own, and those that set a value; None if there are others."""
+        options, values = [], []
+        for text in overrides:
+            if text not in self.parsed:
+                (self.parsed[text],) = self.parser.parse_overrides([text])
+            override = self.parsed[text]
+            sets = override.type == OverrideType.CHANGE and override.package is None and not override.is_sweep_override()
+            is_dict = isinstance(override.value(), dict)
+            if override.key_or_group.startswith("hydra.") or (self._is_group(override.key_or_group) and not is_dict):
+                options.append(text)
+            elif sets and not self._is_group(override.key_or_group):
+                values.append(override)
+            else:
+                return None
+        return tuple(options), values
+
+    def _is_group(self, name: str) -> bool:
+        if name not in self.is_group:
+            self.is_group[name] = bool(self.loader.get_group_options(name, results_filter=None))
+        return self.is_group[name]

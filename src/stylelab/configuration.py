@@ -33,10 +33,14 @@ def register_resolvers() -> None:
         OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 
+def ours(config: DictConfig) -> DictConfig:
+    """A configuration without Hydra's own part."""
+    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]) if "hydra" in config else config
+
+
 def plain(config: DictConfig) -> dict:
     """A configuration as resolved plain mappings and lists, without Hydra's own part."""
-    ours = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
-    return OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
+    return OmegaConf.to_container(ours(config), resolve=True, throw_on_missing=True)
 
 
 CONFIGURATION_ERRORS = (HydraException, OmegaConfBaseException)

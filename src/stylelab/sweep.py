@@ -45,7 +45,7 @@ def conduct(overrides: Sequence[Sequence[str]], *, compose: Compose, launch: Lau
 
     Args:
         overrides: one list per run.
-        compose: the configuration of a run from its overrides, Hydra's own part included.
+        compose: the configuration of a run from its overrides.
         launch: starts the runs of a list of overrides, with variables added to their environment; returns when all
             have ended.
         config: the sweep's own configuration.

@@ -11,14 +11,12 @@ class StylelabSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Expand, check, launch, sum up."""
-        from stylelab.composition import runs_of  # heavy, and not wanted by --help
+        from stylelab.composition import Composer, runs_of  # heavy, and not wanted by --help
         from stylelab.sweep import conduct
 
-        runs = runs_of(arguments, params=self.params, config_loader=self.hydra_context.config_loader)
-        conduct(runs, compose=self._compose, launch=self._launch, config=self.config)
-
-    def _compose(self, overrides: Sequence[str]) -> object:
-        return self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        loader = self.hydra_context.config_loader
+        runs = runs_of(arguments, params=self.params, config_loader=loader)
+        conduct(runs, compose=Composer(self.config, loader), launch=self._launch, config=self.config)
 
     def _launch(self, jobs: Sequence[Sequence[str]], environment: Mapping[str, str]) -> None:
         """Launch jobs with these environment variables, which reach the workers of every launcher."""
