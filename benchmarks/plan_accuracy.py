@@ -1,78 +1,121 @@
 """Holds what stylelab-plan expects against what runs then take: `python benchmarks/plan_accuracy.py [--threads N]`.
 
-Each run is planned with a calibration of the same minute, then painted by a process of its own; other work on the
-machine changes both. Prints expected and measured seconds and peak memory, and how many lie within 25 %.
+One calibration comes first, as `stylelab-plan` makes it; then each run is painted by a process of its own. Seconds are
+compared twice: by the clock on the wall, where other work on the machine counts in, and of the processor, where it does
+not (of all threads together). Peak memory is the process's, the start and the judging included. Prints every run and
+how many lie within 25 %.
 """
 
 import argparse
-import json
+import os
 import random
-import re
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
 
+from stylelab import cost
+from stylelab.calibration import Calibration
+from stylelab.composition import composed
+from stylelab.configuration import plain
+from stylelab.job import Job, prepare
+
 RUNS = (
+    "network=vgg19_random images.long_side=64 optimizer.steps=100",
     "network=vgg19_random images.long_side=128 optimizer.steps=40",
     "network=vgg19_random images.long_side=256 optimizer.steps=12",
-    "network=vgg19_random images.long_side=512 optimizer.steps=3",
+    "network=vgg19_random images.long_side=512 optimizer.steps=4",
     "network=vgg19_random images.long_side=256 optimizer.steps=20 layers=style_to_relu2_1 layers.content=[]",
     "network=vgg19_random images.long_side=384 optimizer.steps=8 layers=style_to_relu3_1 layers.content=[relu3_1]",
     "network=vgg19_random images.long_side=256 optimizer.steps=12 optimizer=adam pooling=max",
     "network=vgg19_random images.long_side=192 optimizer.steps=20 precision=bfloat16",
     "network=vgg19_random images.long_side=256 optimizer.steps=8 pyramid=coarse_to_fine",
-    "network=embedded images.long_side=256 optimizer.steps=40",
-    "network=embedded images.long_side=384 optimizer.steps=20 canvas=noise",
+    "network=embedded images.long_side=64 optimizer.steps=150",
+    "network=embedded images.long_side=256 optimizer.steps=40 optimizer=adam",
+    "network=embedded images.long_side=384 optimizer.steps=20 canvas=noise pyramid=coarse_to_fine",
     "network=embedded images.long_side=512 optimizer.steps=20 optimizer.history=50",
+    "network=embedded images.long_side=128 optimizer.steps=60 tracking=mlflow tracking.pictures_every=5",
+    "network=vgg19_random images.long_side=128 optimizer.steps=40 tracking=mlflow",
+)
+WITH_PARAMETERS = (  # where VGG-19's Caffe parameters are at hand
+    "images.long_side=256 optimizer.steps=12",
+    "images.long_side=384 optimizer.steps=6 precision=bfloat16 tracking=mlflow",
+    "network=embedded images.long_side=256 optimizer.steps=40 reference.path={}",
 )
 
 
 def main() -> None:
-    """Plan and paint in turn."""
+    """Calibrate, then paint in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--parameters", type=Path, help="a file of VGG-19's Caffe parameters")
     parser.add_argument("runs", nargs="*", default=RUNS)
     options = parser.parse_args()
-    within = {"seconds": 0, "MB": 0}
+    runs = list(options.runs)
+    if options.parameters:
+        runs += [f"{run} network.path={{}}".format(*2 * [options.parameters]) if "embedded" not in run
+                 else run.format(options.parameters) for run in WITH_PARAMETERS]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for name, seed in (("content", 1), ("style", 2)):
             values = bytes(random.Random(seed).randrange(256) for _ in range(64 * 48 * 3))
             Image.frombytes("RGB", (64, 48), values).resize((1024, 768)).save(place / f"{name}.png")
-        print("expected s  measured s  ratio  expected MB  measured MB  ratio  run")
-        for number, run in enumerate(options.runs):
-            seconds, peak, measured = plan_and_paint(place, number, [*run.split(), f"threads={options.threads}"])
-            took, used = measured["wall"], measured["memory/peak_mb"]
-            within["seconds"] += abs(seconds / took - 1) <= 0.25
-            within["MB"] += abs(peak / used - 1) <= 0.25
-            times = f"{seconds:>10.1f}  {took:>10.1f}  {seconds / took:>5.2f}"
-            print(f"{times}  {peak:>11.0f}  {used:>11.0f}  {peak / used:>5.2f}  {run}", flush=True)
-    print(f"within 25 %: seconds of {within['seconds']}, memory of {within['MB']} out of {len(options.runs)} runs")
+        compare(place, [arguments(place, n, run, options.threads) for n, run in enumerate(runs)], runs)
 
 
-def plan_and_paint(place: Path, number: int, settings: list[str]) -> tuple[float, float, dict[str, float]]:
-    """What was expected of a run, the metrics of its run.json and the seconds of its process."""
-    outputs = place / f"outputs{number}"
+def arguments(place: Path, number: int, run: str, threads: int) -> list[str]:
+    """The command line of a run, in an outputs folder of its own."""
     pictures = [f"images.content={place}/content.png", f"images.style=[{place}/style.png]"]
-    arguments = [*settings, *pictures, f"outputs={outputs}", "tracking=off", "device=cpu"]
-    planned = said("stylelab.commands.plan", "--calibrate", *arguments)
-    _, row, whole = planned.splitlines()
-    seconds = float(re.search(r"about ([\d.]+) s,", whole).group(1))  # the start of the process included
+    given = run.split()
+    ruler = [] if any("path=" in each for each in given) else ["reference.path=null", f"reference.cache={place}"]
+    tracking = [] if any(each.startswith("tracking=") for each in given) else ["tracking=off"]
+    return [*tracking, *given, *pictures, *ruler, f"outputs={place}/{number}", "device=cpu", f"threads={threads}"]
+
+
+def compare(place: Path, commands: Sequence[Sequence[str]], names: Sequence[str]) -> None:
+    """Print every run's expectations and measurements."""
+    jobs = [prepare(plain(composed(command))) for command in commands]
+    wall, processor = (calibrated(place / "cache", jobs, clock) for clock in (time.perf_counter, time.process_time))
+    within = [0, 0, 0]
+    print("   seconds (wall)  ratio  seconds (processor)  ratio   MB of the process  ratio  run")
+    for job, command, name in zip(jobs, commands, names, strict=True):
+        found = [seconds(job, wall), seconds(job, processor), cost.expected(job, processor).peak_mb]
+        taken = painted(command)
+        ratios = [expected / measured for expected, measured in zip(found, taken, strict=True)]
+        within = [count + (abs(ratio - 1) <= 0.25) for count, ratio in zip(within, ratios, strict=True)]
+        columns = [f"{a:>8.1f} {b:>7.1f}  {ratio:>5.2f}" for a, b, ratio in zip(found, taken, ratios, strict=True)]
+        print(f"{'     '.join(columns)}  {name}", flush=True)
+    counts = ", ".join(f"{what} of {count}" for what, count in zip(("wall", "processor", "memory"), within, strict=True))
+    print(f"within 25 %: {counts}, out of {len(jobs)} runs")
+
+
+def calibrated(cache: Path, jobs: Sequence[Job], clock: Callable[[], float]) -> cost.Table:
+    """The table of this machine."""
+    calibration = Calibration(cache, device="cpu", threads=jobs[0].spec.threads, clock=clock)
     began = time.perf_counter()
-    said("stylelab", *arguments)
-    wall = time.perf_counter() - began
-    (record,) = outputs.glob("runs/*/run.json")
-    return seconds, float(row.split()[-1]), json.loads(record.read_text())["metrics"] | {"wall": wall}
+    calibration.complete(jobs)
+    print(f"calibration by {clock.__name__}: {time.perf_counter() - began:.0f} s, {len(calibration.table)} parts", flush=True)
+    return calibration.table
 
 
-def said(module: str, *arguments: str) -> str:
-    """What a command prints."""
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+def seconds(job: Job, table: cost.Table) -> float:
+    """Expected of a process that paints this run alone, with a store to make where it is tracked."""
+    return cost.seconds_to_start(job, table, new_store=True) + cost.expected(job, table).seconds
+
+
+def painted(command: Sequence[str]) -> tuple[float, float, float]:
+    """Seconds by the wall's clock, seconds of the processor and peak MiB of `stylelab COMMAND`."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    quiet = [(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
+    began = time.perf_counter()
+    process = os.posix_spawn(sys.executable, [sys.executable, "-m", "stylelab", *command], os.environ, file_actions=quiet)
+    _, status, used = os.wait4(process, 0)
+    if status:
+        sys.exit(f"stylelab {' '.join(command)} failed")
+    return time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 if __name__ == "__main__":

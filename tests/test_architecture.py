@@ -16,11 +16,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 RANKS = {
     0: "layers losses schema provenance pictures devices parameter_files errors interrupts store",
     1: "vgg embedded images spec objective configuration run_folder",
-    2: "parameters descent pyramid composition work",
-    3: "networks transfer reference job",
-    4: "cost sweep reproduction",
-    5: "recorders failures calibration console membership",
-    6: "tracking sweep_tracking",
+    2: "parameters descent pyramid composition work search_space",
+    3: "networks transfer reference job study_settings",
+    4: "cost sweep reproduction study_record",
+    5: "recorders failures calibration console membership study",
+    6: "tracking sweep_tracking trial",
     7: "runner",
     8: "report commands __main__ __init__",
 }

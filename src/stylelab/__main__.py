@@ -15,8 +15,9 @@ def paint(config: DictConfig) -> None:
 
         job = prepare(plain(config))
         from stylelab.runner import run  # imports torch: after everything that can be wrong with the configuration
+        from stylelab.trial import watchers
 
-        console.report(run(job, hydra_record=console.hydra_record(config)))
+        console.report(run(job, hydra_record=console.hydra_record(config), watchers=watchers(job)))
 
 
 def main() -> None:

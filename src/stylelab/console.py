@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from stylelab.configuration import CONFIGURATION_ERRORS, in_one_line
-from stylelab.errors import SweepFailed
+from stylelab.errors import Pruned, SweepFailed
 from stylelab.sweep import note_fault
 
 USERS_ERRORS = (ValueError, OSError, FloatingPointError, MemoryError, SweepFailed, *CONFIGURATION_ERRORS)
@@ -58,6 +58,8 @@ def one_line_errors_of_a_job() -> Iterator[None]:
         return
     try:
         yield
+    except Pruned as pruned:
+        print(f"stylelab: {pruned}", file=sys.stderr, flush=True)
     except USERS_ERRORS as error:
         note_fault(HydraConfig.get().job.num, error)
         print(f"stylelab: {in_one_line(error)}", file=sys.stderr, flush=True)

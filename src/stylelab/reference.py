@@ -43,6 +43,12 @@ def judge(
     return Judge(network, content=content, styles=styles, level=level)(pastiche)
 
 
+def weighted(styles: Sequence[Image.Image], weights: Sequence[float] | None) -> list[tuple[float, Image.Image]]:
+    """Style pictures with weights that sum to one; None: all equal."""
+    shares = weights or [1.0] * len(styles)
+    return [(share / sum(shares), style) for share, style in zip(shares, styles, strict=True)]
+
+
 class Judge:
     """Holds pictures of one size against their content and style, whose own features it computes once.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from stylelab import devices, failures, images, networks, pictures, provenance, reference, run_folder
 from stylelab.configuration import root
+from stylelab.errors import Pruned
 from stylelab.interrupts import named, sigterm_as_interrupt
 from stylelab.job import Job
 from stylelab.parameter_files import sha256_of
@@ -18,18 +19,20 @@ from stylelab.transfer import Step, transfer
 TRACKED = ("mlflow_uri", "mlflow_run_id", "mlflow_experiment_id")  # what run.json says of the tracked run
 
 
-def run(job: Job, *, hydra_record: Mapping[str, str]) -> Mapping[str, Any]:
+def run(job: Job, *, hydra_record: Mapping[str, str], watchers: Sequence[Recorder] = ()) -> Mapping[str, Any]:
     """Paint a job and record it; go on where a killed process stopped; leave alone what is finished.
 
     Args:
         job: `stylelab.job.prepare`'s.
         hydra_record: the files that Hydra would leave, by their names within the run's folder.
+        watchers: told of every step after it was recorded; one may end the run by raising `Pruned`.
 
     Returns:
         The run's run.json, with `skipped` true where it was finished already.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM; the last canvas is saved and the run KILLED.
+        Pruned: by a watcher; the same.
         Exception: whatever stopped the painting; the run is FAILED, with the reason.
     """
     claim = run_folder.Claim(Path(job.spec.outputs), job.key[:12])
@@ -43,7 +46,7 @@ def run(job: Job, *, hydra_record: Mapping[str, str]) -> Mapping[str, Any]:
                 return _skipped(job)
             if run_folder.read(job.folder).get("status") == FINISHED:  # forced, or no longer whole: nothing is lost
                 run_folder.set_aside(job.folder)
-            return _paint_and_record(job, hydra_record).as_json()
+            return _paint_and_record(job, hydra_record, watchers).as_json()
         finally:
             claim.release()
 
@@ -89,7 +92,7 @@ def _tracker(job: Job) -> Any | None:
     return MlflowRecorder(client, experiment, pictures_every=tracking.pictures_every)
 
 
-def _paint_and_record(job: Job, hydra_record: Mapping[str, str]) -> Record:
+def _paint_and_record(job: Job, hydra_record: Mapping[str, str], watchers: Sequence[Recorder]) -> Record:
     before = run_folder.read(job.folder)
     record = Record(job=job, facts=_facts(), started=before.get("started") or time.time())
     record.tracking = {key: before[key] for key in TRACKED if key in before}
@@ -109,7 +112,8 @@ def _paint_and_record(job: Job, hydra_record: Mapping[str, str]) -> Record:
             recorders.insert(-1, tracker)
             tracker.start(record, number)
             run_folder.write(job.folder, record.as_json())  # it names the tracked run
-        for recorder in (recorders[0], checkpoint):
+        recorders += watchers
+        for recorder in (recorders[0], checkpoint, *watchers):
             recorder.start(record, number)
         _write_hydra_record(job.folder, hydra_record)
         for last in _paint(job, record, resume):
@@ -118,9 +122,9 @@ def _paint_and_record(job: Job, hydra_record: Mapping[str, str]) -> Record:
         _finish_picture(job, last, record)
         record.metrics["time/checkpoint_seconds"] = checkpoint.spent
         record.status = FINISHED
-    except KeyboardInterrupt as interrupt:
+    except (KeyboardInterrupt, Pruned) as interrupt:
         record.status = KILLED
-        record.reason = named(interrupt)
+        record.reason = str(interrupt) if isinstance(interrupt, Pruned) else named(interrupt)
         if last is not None:
             save_canvas(last, job.folder)
         raise
@@ -184,8 +188,7 @@ def _finish_picture(job: Job, last: Step, record: Record) -> None:
     pictures.save_png(pastiche, job.folder / "pastiche.png", texts=texts)
     name, network = reference.ruler(job.ruler)
     record.facts["ruler"] = {"name": name, "path": str(job.ruler), "sha256": job.ruler and sha256_of(job.ruler)}
-    shares = job.spec.images.style_weights or [1.0] * len(job.styles)
-    styles = [(share / sum(shares), style) for share, style in zip(shares, job.styles, strict=True)]
+    styles = reference.weighted(job.styles, job.spec.images.style_weights)
     found = reference.judge(network, pastiche=pastiche, content=job.content, styles=styles, level=job.levels[-1])
     record.metrics |= {f"{name}/{metric}": value for metric, value in found.items()}
 

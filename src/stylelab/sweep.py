@@ -299,6 +299,11 @@ class Parent:
         if self.tracker is not None:
             self.tracker.describe(members, outcomes, experiment=experiment)
 
+    def keep(self, values: Mapping[str, Any], name: str) -> None:
+        """Keep values with the run, under this name among its artifacts."""
+        if self.tracker is not None:
+            self.tracker.client.log_dict(self.tracker.run_id, values, name)
+
     def settle(self, run_id: str | None, reason: str) -> None:
         """Mark a dead process's run."""
         if self.tracker is not None and run_id:

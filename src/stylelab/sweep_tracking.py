@@ -117,7 +117,7 @@ class SweepTracker:
         self.client.set_tag(self.run_id, "stylelab.counts", json.dumps(named))
         for outcome, count in named.items():
             self.client.log_metric(self.run_id, f"runs/{outcome}", count)
-        whole = set(named) <= {"finished", "done_before"}
+        whole = set(named) <= {"finished", "done_before", "pruned", "failed_earlier"}
         self.client.set_terminated(self.run_id, status="FINISHED" if whole else "FAILED")
 
 

@@ -9,6 +9,8 @@ from omegaconf import OmegaConf, open_dict
 class StylelabSweeper(BasicSweeper):
     """Expands the overrides as Hydra's basic sweeper does, and launches those whose runs are not finished."""
 
+    given: Sequence[str] | None = None  # overrides of Hydra's own part, before those that launching adds
+
     def sweep(self, arguments: list[str]) -> None:
         """Expand, check, launch, sum up."""
         from stylelab.composition import Composer, runs_of  # heavy, and not wanted by --help
@@ -20,10 +22,10 @@ class StylelabSweeper(BasicSweeper):
 
     def _launch(self, jobs: Sequence[Sequence[str]], environment: Mapping[str, str]) -> None:
         """Launch jobs with these environment variables, which reach the workers of every launcher."""
+        self.given = list(self.config.hydra.overrides.hydra) if self.given is None else self.given
+        added = [f"++hydra.job.env_set.{name}={_quoted(value)}" for name, value in environment.items()]
         with open_dict(self.config.hydra.overrides):
-            self.config.hydra.overrides.hydra += [
-                f"++hydra.job.env_set.{name}={_quoted(value)}" for name, value in environment.items()
-            ]
+            self.config.hydra.overrides.hydra = [*self.given, *added]
         self.launcher.config = self.config  # some launchers keep a copy from `setup`
         OmegaConf.save(self.config, f"{self.config.hydra.sweep.dir}/multirun.yaml")
         size = self.max_batch_size or len(jobs)

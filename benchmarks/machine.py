@@ -1,0 +1,65 @@
+"""The machine and the versions that figures belong to."""
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_fp16")
+PACKAGES = ("torch", "torchvision", "numpy", "pillow")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def facts(device: str) -> dict[str, Any]:
+    """Processor, cores, memory, features, GPU, versions and commit."""
+    flags = _cpuinfo("flags").split()
+    return {
+        "processor": _cpuinfo("model name") or platform.processor() or platform.machine(),
+        "cores": cores(),
+        "features": {name: name in flags for name in FEATURES},
+        "torch_uses": torch.backends.cpu.get_cpu_capability(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
+        "gpu": torch.cuda.get_device_name() if device.startswith("cuda") else None,
+        "system": platform.system(),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "commit": commit(),
+    }
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def commit() -> str:
+    """The commit of this checkout, with `+` where files of the engine differ from it; "" outside git."""
+    found = _git("rev-parse", "--short=12", "HEAD")
+    changed = _git("status", "--porcelain", "--", "src", "conf")
+    return found + ("+" if found and changed else "")
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpuinfo(name: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

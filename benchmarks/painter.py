@@ -1,0 +1,192 @@
+"""One contestant's process: `python benchmarks/painter.py SETTINGS` with the settings as JSON; started by `turns.py`.
+
+`who` is ours (the engine, through `stylelab.transfer.transfer`), command (the command line), plain (`plain.py`), import
+(`import torch`), lbfgs (an optimizer alone), or one of the machine's limits: matrix, convolution, copy.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gate import CudaClock, Gate
+
+Settings = Mapping[str, Any]
+
+
+def ours(of: Settings, gate: Gate) -> None:
+    """The engine on a configuration; judged in float32 by the yardstick every `judge_every` evaluations."""
+    from stylelab import devices, networks, pictures
+    from stylelab.spec import Spec
+    from stylelab.transfer import transfer
+
+    spec = Spec.from_config(of["config"])
+    device = devices.prepare_device(spec.device, threads=spec.threads, determinism=spec.determinism)
+    if device.type == "cuda":
+        gate.clock = CudaClock()
+    gate.imported()
+    files = {"parameters": Path(spec.network.path)}
+    network = networks.encoder(spec.network, pooling=spec.pooling, layers=spec.all_layers, files=files)
+    content = pictures.load(spec.images.content, key="images.content")
+    styles = [pictures.load(path, key="images.style") for path in spec.images.style]
+    judge = _judge(spec, device) if of["judge_every"] else None
+    for step in transfer(spec, network, content=content, styles=styles, device=device):
+        judged = (
+            judge is not None and step.number % of["judge_every"] == 0 and step.level == len(spec.pyramid.steps) - 1
+        )
+        gate.end_turn(lambda step=step, judged=judged: judge(step.canvas) if judged else float("nan"))
+
+
+def _judge(spec: Any, device: Any) -> Any:
+    import plain
+    import torch
+
+    pictures = (plain.read(path).to(device) for path in (spec.images.content, spec.images.style[0]))
+    loss = plain.Loss(plain.Network(spec.network.path).to(device), *pictures)
+
+    def judge(canvas: torch.Tensor) -> float:
+        with torch.no_grad():
+            return float(loss(plain.to_caffe(canvas)))
+
+    return judge
+
+
+def command(of: Settings, gate: Gate) -> None:
+    """`stylelab OVERRIDES`, with a turn's end after each step that it paints."""
+    from stylelab import __main__, transfer
+
+    paint = transfer.transfer
+
+    def painting(*arguments: Any, **settings: Any) -> Any:
+        for step in paint(*arguments, **settings):
+            gate.end_turn()
+            yield step
+
+    transfer.transfer = painting
+    sys.argv = ["stylelab", *of["overrides"]]
+    __main__.main()
+
+
+def plainly(of: Settings, gate: Gate) -> None:
+    """The yardstick."""
+    import plain
+    import torch
+
+    device = torch.device(of["device"])
+    if device.type == "cuda":
+        gate.clock = CudaClock()
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.optim.Adam([torch.zeros(1)])  # imports the compiler: 900 modules, 125 MB
+    gate.imported()
+    content, style = (plain.read(of[key]).to(device) for key in ("content", "style"))
+    first = content if of["start"] == "content" else plain.noise(content.shape, of["seed"]).to(device)
+    loss = plain.Loss(plain.Network(of["parameters"]).to(device), content, style)
+    for _, found in plain.paint(loss, first, optimizer=of["optimizer"], steps=of["steps"]):
+        gate.end_turn(lambda found=found: found)
+
+
+def matrix(of: Settings, gate: Gate) -> None:
+    """A square matrix product a turn."""
+    left, right = (_drawn((of["side"], of["side"]), of, gate) for _ in range(2))
+    while True:
+        left @ right
+        gate.end_turn()
+
+
+def convolution(of: Settings, gate: Gate) -> None:
+    """A convolution of 3 x 3 a turn, channels last, as VGG-19's third block has it."""
+    import torch
+
+    layout = torch.channels_last
+    image, filters = (_drawn(size, of, gate).contiguous(memory_format=layout) for size in (of["image"], of["filters"]))
+    with torch.no_grad():
+        while True:
+            torch.nn.functional.conv2d(image, filters, padding=1)
+            gate.end_turn()
+
+
+def copy(of: Settings, gate: Gate) -> None:
+    """Numbers copied from one place to another, a turn."""
+    source = _drawn((of["numbers"],), of, gate)
+    target = source.clone()
+    while True:
+        target.copy_(source)
+        gate.end_turn()
+
+
+def _drawn(size: Sequence[int], of: Settings, gate: Gate) -> Any:
+    import torch
+
+    if of["device"].startswith("cuda"):
+        gate.clock = CudaClock()
+        fast = of["arithmetic"] == "tf32"
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = fast
+    kind = torch.float32 if of["arithmetic"] == "tf32" else getattr(torch, of["arithmetic"])
+    return torch.randn(*size, device=of["device"]).to(kind)
+
+
+def lbfgs(of: Settings, gate: Gate) -> None:
+    """A step of L-BFGS a turn, its history full, on a quadratic; memory counts from before it is made."""
+    import torch
+
+    canvas = 0.5 + torch.rand(of["size"], device=of["device"])
+    curvature = 0.5 + torch.rand(of["size"], device=of["device"])
+    step = (_torch_step if of["torch"] else _our_step)(canvas, curvature, of["history"])
+    if canvas.is_cuda:
+        gate.clock = CudaClock()
+    gate.imported()
+    for _ in range(of["history"] + 2):
+        step()
+    while True:
+        gate.end_turn()
+        step()
+
+
+SMALL = 0.01  # learning rate, so that the minimum stays far away
+
+
+def _our_step(canvas: Any, curvature: Any, history: int) -> Callable[[], None]:
+    from stylelab.descent import Lbfgs
+
+    optimizer = Lbfgs(history=history, learning_rate=SMALL)
+
+    def step() -> None:
+        canvas.copy_(optimizer.step(canvas, canvas * curvature))
+
+    return step
+
+
+def _torch_step(canvas: Any, curvature: Any, history: int) -> Callable[[], None]:
+    import torch
+
+    optimizer = torch.optim.LBFGS([canvas], lr=SMALL, max_iter=1, history_size=history)
+
+    def closure() -> float:
+        canvas.grad = canvas * curvature
+        return 1.0
+
+    return lambda: optimizer.step(closure)
+
+
+def importing(of: Settings, gate: Gate) -> None:
+    """`import torch` alone."""
+    import torch
+
+    gate.end_turn(lambda: float(torch.zeros(())))
+
+
+WHO = {
+    "ours": ours,
+    "command": command,
+    "plain": plainly,
+    "import": importing,
+    "lbfgs": lbfgs,
+    "matrix": matrix,
+    "convolution": convolution,
+    "copy": copy,
+}
+
+if __name__ == "__main__":
+    settings = json.loads(sys.argv[1])
+    WHO[settings["who"]](settings, Gate())

@@ -1,0 +1,166 @@
+"""The tables of the benchmark: each function measures one and returns it as plain values."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import limit
+from studio import SHAPE, Studio
+from turns import Contestant, Table, Turn, once
+
+YARDSTICK = "plain"
+FEWEST_ROUNDS, MOST_ROUNDS = 5, 60
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median with the 10th and the 90th percentile."""
+    known = sorted(value for value in values if not math.isnan(value))
+    if not known:
+        return {"median": math.nan, "low": math.nan, "high": math.nan}
+    edges = statistics.quantiles(known, n=10, method="inclusive") if len(known) > 1 else known * 9
+    return {"median": statistics.median(known), "low": edges[0], "high": edges[-1]}
+
+
+def ratios(turns: Sequence[Turn], others: Sequence[Turn], of: str) -> dict[str, float]:
+    """Spread of what a turn took by what another contestant's turn of the same round took."""
+    pairs = zip(turns, others, strict=True)
+    return spread([getattr(one, of) / getattr(other, of) for one, other in pairs])
+
+
+def _rounds(table: Table, seconds: float) -> dict[str, list[Turn]]:
+    """As many rounds as fit into some seconds, after one to warm up and one to learn how long a round takes."""
+    probe = table.rounds(1)
+    whole = sum(turn.seconds for turns in probe.values() for turn in turns)
+    return table.rounds(max(FEWEST_ROUNDS, min(MOST_ROUNDS, round(seconds / whole))), warm_up=0)
+
+
+def evaluation(studio: Studio, side: int, *, seconds: float) -> dict[str, Any]:
+    """One evaluation with its gradient and a step of Adam, against the yardstick and the machine's peak."""
+    of = studio.painting(side)
+    kernels = {
+        name: each for name, each in limit.kernels(studio.precisions, studio.device).items() if each[2] == "FLOP"
+    }
+    with Table([*studio.everybody(of), *_programs(studio, kernels)]) as table:
+        kept = _rounds(table, seconds)
+        starts = {name: seat.start for name, seat in table.seats.items()}
+    flop = limit.total(side, round(side * SHAPE))
+    peaks = {arithmetic: _peaks(studio, kernels, kept, arithmetic) for arithmetic in studio.precisions}
+    rows = []
+    for name, turns in kept.items():
+        if name in kernels:
+            continue
+        peak = peaks[name.split()[-1] if name.startswith("stylelab") else "float32"]
+        rows.append(
+            {
+                "name": name,
+                "seconds": spread([turn.seconds for turn in turns]),
+                "cpu_seconds": spread([turn.cpu_seconds for turn in turns]),
+                "ratio": ratios(turns, kept[YARDSTICK], "seconds"),
+                "cpu_ratio": ratios(turns, kept[YARDSTICK], "cpu_seconds"),
+                "joules": spread([turn.joules for turn in turns]),
+                "peak_mb": max(turn.peak_mb for turn in turns),
+                "start_peak_mb": starts[name].peak_mb,
+                "imports_mb": starts[name].imports_mb,
+                "gflop_per_second": flop / statistics.median(turn.seconds for turn in turns) / 1e9,
+                "part_of_peak": spread(
+                    [flop / studio.working(turn) / most for most, turn in zip(peak, turns, strict=True)]
+                ),
+            }
+        )
+    return {"side": side, "threads": studio.threads, "rounds": len(kept[YARDSTICK]), "flop": flop, "rows": rows}
+
+
+def _programs(studio: Studio, kernels: Mapping[str, limit.Kernel]) -> list[Contestant]:
+    return [studio.contestant(name, settings) for name, (settings, *_) in kernels.items()]
+
+
+def _peaks(
+    studio: Studio, kernels: Mapping[str, limit.Kernel], kept: Mapping[str, Sequence[Turn]], arithmetic: str
+) -> list[float]:
+    """In each round the quicker of matrix product and convolution, in operations per second."""
+    of_arithmetic = [name for name in kernels if name.endswith(arithmetic)]
+    by_kernel = [[kernels[name][1] / studio.working(turn) for turn in kept[name]] for name in of_arithmetic]
+    return [max(rates) for rates in zip(*by_kernel, strict=True)]
+
+
+def machine_limits(studio: Studio, *, seconds: float) -> dict[str, Any]:
+    """The best and the median of each kernel, in work per second of one core or of the GPU."""
+    kernels = limit.kernels(studio.precisions, studio.device)
+    with Table(_programs(studio, kernels)) as table:
+        kept = _rounds(table, seconds)
+    rows = [
+        {
+            "name": name,
+            "unit": kernels[name][2],
+            "best": kernels[name][1] / min(studio.working(turn) for turn in turns),
+            "median": kernels[name][1] / statistics.median(studio.working(turn) for turn in turns),
+            "best_by_clock": kernels[name][1] / min(turn.seconds for turn in turns),
+        }
+        for name, turns in kept.items()
+    ]
+    return {"threads": studio.threads, "rounds": len(next(iter(kept.values()))), "rows": rows}
+
+
+def starts(studio: Studio, side: int, *, repetitions: int) -> dict[str, Any]:
+    """From the start of the process to the end of the first evaluation, one contestant after another."""
+    of = studio.painting(side, steps=2, optimizer="lbfgs")
+    of_command = {"who": "command", "overrides": studio.command(of, "float32")}
+    everybody = [
+        studio.contestant("import torch", {"who": "import"}),
+        *studio.everybody(replace(of, steps=100)),
+        studio.contestant("stylelab float32, the command", of_command),
+    ]
+    found: dict[str, list[Turn]] = {each.name: [] for each in everybody}
+    for _ in range(repetitions):
+        for each in everybody:
+            found[each.name].append(once(each))
+    rows = [
+        {
+            "name": name,
+            "seconds": spread([turn.seconds for turn in turns]),
+            "cpu_seconds": spread([turn.cpu_seconds for turn in turns]),
+            "ratio": ratios(turns, found[YARDSTICK], "seconds"),
+            "cpu_ratio": ratios(turns, found[YARDSTICK], "cpu_seconds"),
+        }
+        for name, turns in found.items()
+    ]
+    return {"side": side, "threads": studio.threads, "repetitions": repetitions, "rows": rows}
+
+
+def optimizers(studio: Studio, side: int, *, seconds: float) -> dict[str, Any]:
+    """A step of L-BFGS with its history full beside one evaluation, and its memory in pictures."""
+    size = (1, 3, round(side * SHAPE), side)
+    shown = {"ours, history 20": (False, 20), "torch, history 20": (True, 20), "torch, history 100": (True, 100)}
+    optimizers = [
+        studio.contestant(
+            name, {"who": "lbfgs", "torch": torch, "history": history, "size": size, "device": studio.device}
+        )
+        for name, (torch, history) in shown.items()
+    ]
+    evaluations = [studio.ours(studio.painting(side), precision) for precision in ("float32", "bfloat16")]
+    with Table([*evaluations, *optimizers]) as table:
+        kept = _rounds(table, seconds)
+        peaks = {name: max(seat.start.peak_mb, *(t.peak_mb for t in kept[name])) for name, seat in table.seats.items()}
+    picture_mb = math.prod(size) * 4 / 1e6
+    rows = [
+        {
+            "name": name,
+            "seconds": spread([turn.seconds for turn in kept[name]]),
+            "of_evaluation": {each.name: ratios(kept[name], kept[each.name], "cpu_seconds") for each in evaluations},
+            "pictures": peaks[name] / picture_mb,
+        }
+        for name in shown
+    ]
+    return {"side": side, "threads": studio.threads, "rows": rows}
+
+
+def named(rows: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    """The row of a name."""
+    return next(row for row in rows if row["name"] == name)
+
+
+def seated(contestants: Sequence[Contestant]) -> list[str]:
+    """Their names."""
+    return [each.name for each in contestants]
