@@ -197,10 +197,10 @@ class _Conductor:
 
     def _member(self, trial: "Trial", compose: Compose) -> Member | None:
         """The run of a trial; None where its values don't go together, which fails the trial alone."""
-        run = (*self.space.run(trial.params), f"++hydra.job.env_set.{TRIAL}='{trial.number}'")
-        label = " ".join(self.space.run(trial.params)[len(self.space.fixed) :])
+        run = self.space.run(trial.params)
+        told = f"++hydra.job.env_set.{TRIAL}='{trial.number}'"
         try:
-            return Member(run, label, prepare(plain(compose(run))))
+            return Member((*run, told), " ".join(run[len(self.space.fixed) :]), prepare(plain(compose(run))))
         except (ValueError, OmegaConfBaseException) as error:
             self._end(trial, self.states.FAIL, reason=in_one_line(error))
             return None

@@ -23,14 +23,16 @@ class OptunaSweeper(StylelabSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Check, open the study, paint, sum up."""
-        from stylelab.search_space import search_space  # heavy, and not wanted by --help
+        from stylelab.composition import Composer  # heavy, and not wanted by --help
+        from stylelab.search_space import search_space
         from stylelab.study import conduct
         from stylelab.study_settings import Settings
 
         settings = Settings.from_config(OmegaConf.to_container(self.config.hydra.sweeper, resolve=True))
         settings = replace(settings, batch_size=settings.batch_size or self._places())
-        space = search_space(arguments, params=self.params, config_loader=self.hydra_context.config_loader)
-        conduct(space, settings, compose=self._compose, launch=self._launch, config=self.config)
+        loader = self.hydra_context.config_loader
+        space = search_space(arguments, params=self.params, config_loader=loader)
+        conduct(space, settings, compose=Composer(self.config, loader), launch=self._launch, config=self.config)
 
     def _places(self) -> int:
         """Runs that the launcher has at a time, where that is known beforehand."""
