@@ -15,21 +15,22 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # An import goes to a lower rank, within a function too. A package of ours counts as one module.
 RANKS = {
     0: "layers losses schema provenance pictures devices parameter_files errors interrupts store",
-    1: "vgg embedded images spec objective configuration run_folder",
-    2: "parameters descent pyramid composition work search_space",
-    3: "networks transfer reference job study_settings",
-    4: "cost sweep reproduction study_record",
-    5: "recorders failures calibration console membership study",
-    6: "tracking sweep_tracking trial",
-    7: "runner",
-    8: "report commands __main__ __init__",
+    1: "vgg embedded images spec autograd configuration run_folder",
+    2: "engine parameters pyramid composition work search_space",
+    3: "objective networks reference job study_settings",
+    4: "descent cost sweep reproduction study_record",
+    5: "transfer study",
+    6: "recorders measurements console membership",
+    7: "failures calibration tracking sweep_tracking trial",
+    8: "runner",
+    9: "report commands __main__ __init__",
 }
 RANK = {name: rank for rank, names in RANKS.items() for name in names.split()}
 UPWARD = {  # (from, to) -> why an import may go up
     ("sweep", "sweep_tracking"): "a sweep's parent run; within a function, because MLflow takes seconds to import",
 }
 CORE = ["layers", "losses", "schema", "spec", "pictures", "images", "pyramid", "vgg", "embedded", "parameters"]
-CORE += ["networks", "objective", "descent", "transfer"]
+CORE += ["networks", "autograd", "objective", "descent", "transfer"]
 WITHOUT_TORCH = ["layers", "schema", "spec", "pictures", "pyramid", "parameter_files", "provenance", "job"]
 WITHOUT_TORCH += ["configuration", "console"]
 LONGEST_FUNCTION, LONGEST_MODULE = 60, 400  # lines

@@ -4,11 +4,22 @@ Sums over all pictures of a batch would mix runs, so every loss keeps the first 
 float32 first, because sums of squares of activations leave float16's range.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One layer and what it is compared with; its error is the mean squared difference, one for each picture."""
+
+    kind: str  # content: of features; style: of Gram matrices
+    layer: str
+    target: Tensor  # (1 or N, C, H, W), or (1 or N, C, C)
+    strength: Tensor  # (1 or N,); d total / d error
 
 
 def accumulable(features: Tensor) -> Tensor:

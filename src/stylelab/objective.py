@@ -2,19 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from stylelab import losses
-
-
-class Encoding(Protocol):
-    """What an objective asks of a network."""
-
-    def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) in [0, 1] -> {layer: (N, C, h, w)}."""
+from stylelab.autograd import Autograd, Encoding
+from stylelab.engine import Engine
+from stylelab.losses import Comparison
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ class Objective:
     """Content, style and variation of a canvas against targets that are captured once.
 
     Args:
-        encoder: the network, frozen.
+        encoder: the network, frozen: an engine, or else a module that autograd differentiates.
         weighting: which layers count, and how much.
         content: (1, 3, H, W) in [0, 1], of the canvas's size.
         styles: pictures in [0, 1] of any sizes, with weights that sum to one. Their Gram matrices are averaged: with
@@ -97,31 +92,43 @@ class Objective:
 
     def __init__(
         self,
-        encoder: Encoding,
+        encoder: Encoding | Engine,
         *,
         weighting: Weighting,
         content: Tensor,
         styles: Sequence[tuple[float, Tensor]],
     ) -> None:
         self.encoder = encoder
+        self.network = encoder if isinstance(encoder, Engine) else Autograd(encoder)
         self.weighting = weighting
         self.capture(content, styles)
 
     def capture(self, content: Tensor, styles: Sequence[tuple[float, Tensor]]) -> None:
         """Take the targets with the network as it is; again after its precision has changed."""
         wanted = self.weighting
+        self.features = self.network.features(content, tuple(wanted.content)) if wanted.content else {}
         self.grams: dict[str, Tensor] = {}
-        with torch.no_grad():
-            self.features = {}
-            if wanted.content:
-                found = self.encoder(content)
-                self.features = {layer: found[layer] for layer in wanted.content}
-            for share, style in styles if wanted.style else ():
-                found = self.encoder(style)
-                for layer in wanted.style:
-                    gram = share * losses.gram_matrix(found[layer])
-                    self.grams[layer] = self.grams[layer] + gram if layer in self.grams else gram
+        for share, style in styles if wanted.style else ():
+            for layer, gram in self.network.grams(style, tuple(wanted.style)).items():
+                self.grams[layer] = self.grams.get(layer, 0) + share * gram
         self.terms = tuple(self._terms())
+        self.factors = [self._factor(term) for term in self.terms if term.layer]
+        self.compare = self.network.against(
+            [self._comparison(term, factor) for term, factor in zip(self.terms, self.factors, strict=False)]
+        )
+
+    def _comparison(self, term: Term, factor: float) -> Comparison:
+        target = (self.features if term.kind == "content" else self.grams)[term.layer]
+        strength = losses.accumulable(target).new_full((1,), term.weight * factor)
+        return Comparison(term.kind, term.layer, target, strength)
+
+    def _factor(self, term: Term) -> float:
+        """What the convention makes of a mean squared difference of features or of Gram matrices."""
+        convention = self.weighting.convention
+        if term.kind == "content":
+            return self.features[term.layer].numel() / 2 if convention.content_is_half_sum else 1.0
+        factor = convention.style_factor / 4  # E_l is a quarter of the mean
+        return factor / self.grams[term.layer].shape[-1] ** 2 if convention.style_per_squared_channels else factor
 
     def _terms(self) -> list[Term]:
         """The weights: those of the layers, alpha and beta; the convention's factors are in the losses themselves."""
@@ -141,39 +148,22 @@ class Objective:
         Returns:
             The losses, and the gradient, of the canvas's shape and type, not attached to any graph.
         """
-        canvas = canvas.detach().requires_grad_()
-        features = self.encoder(canvas)
-        # Losses are differentiated up to the features in float32; only the way from there to the canvas is the network's.
-        leaves = {layer: losses.accumulable(found).detach().requires_grad_() for layer, found in features.items()}
-        unweighted = torch.stack([self._unweighted(term, leaves, canvas) for term in self.terms])
-        weights = torch.tensor([term.weight for term in self.terms], dtype=unweighted.dtype, device=canvas.device)
-        *at_features, at_canvas = torch.autograd.grad(unweighted @ weights, [*leaves.values(), canvas], allow_unused=True)
-        used = [pair for pair in zip(features.values(), at_features, strict=True) if pair[1] is not None]
-        gradient = _through_network([pair[0] for pair in used], [pair[1] for pair in used], canvas)
-        if at_canvas is not None:  # the variation's
-            gradient = gradient + at_canvas
-        return Losses(self.terms, unweighted.detach()), gradient
+        canvas = canvas.detach()
+        errors, gradient = self.compare(canvas)
+        unweighted = errors[:, 0] * errors.new_tensor(self.factors)
+        if self.weighting.variation:
+            variation, at_canvas = self._variation(canvas)
+            unweighted, gradient = torch.cat((unweighted, variation)), gradient.add_(at_canvas)
+        return Losses(self.terms, unweighted), gradient
 
-    def _unweighted(self, term: Term, features: Mapping[str, Tensor], canvas: Tensor) -> Tensor:
-        if term.kind == "content":
-            return self._content(features[term.layer], self.features[term.layer])
-        if term.kind == "style":
-            return self._style(losses.gram_matrix(features[term.layer]), self.grams[term.layer])
-        if self.weighting.variation_norm == "absolute":
-            return losses.absolute_variation(canvas)[0]
-        return losses.squared_variation(canvas)[0]
-
-    def _content(self, features: Tensor, target: Tensor) -> Tensor:
-        if self.weighting.convention.content_is_half_sum:
-            return losses.content_loss(features, target)[0]
-        return losses.mean_squared_error(features, target)[0]
-
-    def _style(self, gram: Tensor, target: Tensor) -> Tensor:
-        convention = self.weighting.convention
-        factor = convention.style_factor
-        if convention.style_per_squared_channels:
-            factor /= gram.shape[-1] ** 2
-        return factor * losses.style_loss(gram, target)[0]
+    def _variation(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
+        """The variation, (1,), and its weighted gradient."""
+        of = losses.absolute_variation if self.weighting.variation_norm == "absolute" else losses.squared_variation
+        canvas = canvas.requires_grad_()
+        found = of(canvas)
+        (gradient,) = torch.autograd.grad(self.weighting.variation * found.sum(), canvas)
+        canvas.requires_grad_(False)
+        return found.detach(), gradient
 
     def in_paper_units(self) -> dict[str, float]:
         """The weights that the papers' own losses would need for the same total.
@@ -198,20 +188,3 @@ class Objective:
         if alpha and beta:
             found["alpha_over_beta"] = alpha / beta
         return found
-
-
-def _through_network(features: Sequence[Tensor], gradients: Sequence[Tensor], canvas: Tensor) -> Tensor:
-    """The gradient at the canvas from the gradients at the features.
-
-    float16 holds nothing above 65504 and little below 1e-7, so the way through it is taken at a scale, a power of two,
-    that brings the largest gradient near one.
-    """
-    half = features[0].dtype == torch.float16
-    largest = torch.stack([gradient.abs().max() for gradient in gradients]).max() if half else canvas.new_ones(())
-    scale = torch.exp2(-torch.floor(torch.log2(largest.clamp_min(torch.finfo(largest.dtype).tiny))))
-    outputs = [
-        (gradient * scale if half else gradient).to(found.dtype)
-        for found, gradient in zip(features, gradients, strict=True)
-    ]
-    (found,) = torch.autograd.grad(features, canvas, outputs)
-    return found / scale if half else found

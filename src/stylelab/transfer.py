@@ -1,6 +1,5 @@
 """The recipe: targets, first canvas and descent at each level, coarse to fine; a generator that records nothing."""
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from stylelab import images, pictures
+from stylelab import engine, images, pictures
 from stylelab.descent import Adam, Lbfgs, Optimizer, descend
 from stylelab.objective import CONVENTIONS, Losses, Objective, Weighting
 from stylelab.pyramid import Level, levels
@@ -60,7 +59,7 @@ def transfer(
         sizes = sizes[resume["level"] :]
     for level in sizes:
         easel = _Easel(spec, network, level, content, styles, device)
-        canvas = easel.first_canvas(canvas)
+        start = easel.first_canvas(canvas)
         optimizer, previous = _optimizer(spec), None
         if resume is not None:
             optimizer.restore(_moved(resume["optimizer"], device))
@@ -68,7 +67,7 @@ def transfer(
         objective = easel.objective_at(first)
         for index, canvas, losses in descend(
             easel.objective_at,
-            canvas,
+            start,
             optimizer,
             steps=level.steps,
             tolerance=spec.optimizer.tolerance,
@@ -139,13 +138,10 @@ class _Easel:
         return self.objectives[arithmetic]
 
     def _objective(self, arithmetic: str) -> Objective:
-        network = self.network
-        if arithmetic != "float32":
-            network = copy.deepcopy(network).to(getattr(torch, arithmetic))
         shares = self.spec.images.style_weights or [1.0] * len(self.styles)
         whole = sum(shares)
         return Objective(
-            network,
+            engine.fastest(self.network, getattr(torch, arithmetic)),
             weighting=weighting(self.spec),
             content=self.content,
             styles=[(share / whole, style) for share, style in zip(shares, self.styles, strict=True)],

@@ -21,9 +21,7 @@ class Preprocessing:
 
 
 CAFFE = Preprocessing(channels=(2, 1, 0), scale=255.0, mean=(103.939, 116.779, 123.68), deviation=(1.0, 1.0, 1.0))
-TORCHVISION = Preprocessing(
-    channels=(0, 1, 2), scale=1.0, mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225)
-)
+TORCHVISION = Preprocessing(channels=(0, 1, 2), scale=1.0, mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = tuple(layers)
-        self.pool, self.pool_factor, self.padding = POOLS[pool], pool_factor, PADDINGS[padding]
+        self.pool_kind, self.pool_factor, self.padding = pool, pool_factor, padding
         self.path = LAYERS[: LAYERS.index(deepest(self.layers)) + 1]
         self.preprocessing = parameters.preprocessing
         for name in self.path:
@@ -71,7 +69,7 @@ class Encoder(nn.Module):
             images: (N, 3, H, W), sRGB, in [0, 1]; H and W at least the deepest layer's stride.
 
         Returns:
-            {layer: (N, C, H / stride, W / stride)}, in the order in which the layers were named, in the parameters' type.
+            {layer: (N, C, H / stride, W / stride)}, in the order in which they were named, of the parameters' type.
         """
         found = {}
         here = self.preprocess(images)
@@ -81,7 +79,7 @@ class Encoder(nn.Module):
             elif name.startswith("relu"):
                 here = F.relu(here)  # never in place: the tensor before it is a layer of its own
             else:
-                here = self.pool(here, 2)
+                here = POOLS[self.pool_kind](here, 2)
                 if self.pool_factor != 1:
                     here = here * self.pool_factor  # Gatys et al. (2015) do not do this.
             if name in self.layers:
@@ -95,8 +93,12 @@ class Encoder(nn.Module):
         ready = (images[:, of.channels] * of.scale - mean) / deviation
         return ready.to(self.conv1_1_filters.dtype, memory_format=torch.channels_last)
 
+    def filters(self, name: str) -> tuple[Tensor, Tensor]:
+        """A convolution's filters, (out, in, 3, 3), and its bias."""
+        return getattr(self, f"{name}_filters"), getattr(self, f"{name}_bias")
+
     def _convolve(self, here: Tensor, name: str) -> Tensor:
-        filters, bias = getattr(self, f"{name}_filters"), getattr(self, f"{name}_bias")
-        if self.padding == "constant":
+        filters, bias = self.filters(name)
+        if self.padding == "zeros":
             return F.conv2d(here, filters, bias, padding=1)
-        return F.conv2d(F.pad(here, (1, 1, 1, 1), mode=self.padding), filters, bias)
+        return F.conv2d(F.pad(here, (1, 1, 1, 1), mode=PADDINGS[self.padding]), filters, bias)

@@ -1,0 +1,93 @@
+"""The network walked ahead and back, block by block."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from stylelab.engine.block import Block, Stage, Targets
+from stylelab.engine.convolution import Convolution, FirstConvolution
+from stylelab.engine.passes import Pool
+from stylelab.engine.targets import Content, Copy, Gram, Style, Target
+from stylelab.layers import block
+from stylelab.losses import Comparison
+from stylelab.vgg import Encoder
+
+
+class Engine:
+    """An encoder's features, errors and gradients.
+
+    Args:
+        encoder: in float32, or in float64 to check the algebra.
+        arithmetic: the type that features and their gradients have.
+    """
+
+    def __init__(self, encoder: Encoder, arithmetic: torch.dtype) -> None:
+        self.encoder, self.arithmetic = encoder, arithmetic
+        self.blocks = tuple(_blocks(encoder, arithmetic))
+
+    def features(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """The features of images as `Encoder` gives them, in the engine's arithmetic."""
+        takers = {layer: [Copy()] for layer in layers}
+        self._ahead(self.encoder.preprocess(images), takers, keep=False)
+        return {layer: taker.features() for layer, (taker,) in takers.items()}
+
+    def grams(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """The Gram matrices of images, (N, C, C) each, summed in float32 or wider."""
+        takers = {layer: [Gram()] for layer in layers}
+        self._ahead(self.encoder.preprocess(images), takers, keep=False)
+        return {layer: taker.sum for layer, (taker,) in takers.items()}
+
+    def against(self, comparisons: Sequence[Comparison]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """What compares a canvas, as `Autograd.against` does."""
+        targets: dict[str, list[Target]] = {}
+        in_order = [_target(each, self.arithmetic) for each in comparisons]
+        for comparison, target in zip(comparisons, in_order, strict=True):
+            targets.setdefault(comparison.layer, []).append(target)
+
+        return partial(self._compare, targets, in_order)
+
+    @torch.no_grad()
+    def _compare(self, targets: Targets, in_order: Sequence[Target], canvas: Tensor) -> tuple[Tensor, Tensor]:
+        self._ahead(self.encoder.preprocess(canvas), targets, keep=True)
+        errors = torch.stack([target.error() for target in in_order])
+        gradient = None
+        for part in reversed(self.blocks):
+            gradient = part.backward(gradient, targets)
+        of = self.encoder.preprocessing
+        found = torch.empty_like(canvas)
+        for place, (channel, deviation) in enumerate(zip(of.channels, of.deviation, strict=True)):
+            found[:, channel] = gradient[:, place].to(found.dtype) * (of.scale / deviation)
+        return errors, found
+
+    @torch.no_grad()
+    def _ahead(self, images: Tensor, targets: Targets, *, keep: bool) -> None:
+        for each in targets.values():
+            for target in each:
+                target.begin()
+        here = images
+        for part in self.blocks:
+            here = part.forward(here, targets, keep=keep)
+
+
+def _target(comparison: Comparison, arithmetic: torch.dtype) -> Target:
+    if comparison.kind == "content":
+        return Content(comparison.target, comparison.strength)
+    return Style(comparison.target, comparison.strength, arithmetic)
+
+
+def _blocks(encoder: Encoder, arithmetic: torch.dtype) -> Iterator[Block]:
+    pool = Pool(encoder.pool_kind, encoder.pool_factor)
+    for number in range(1, block(encoder.path[-1]) + 1):
+        stages = []
+        for layer in encoder.path:
+            if layer.startswith("conv") and block(layer) == number:
+                kind = Convolution if stages or number > 1 else FirstConvolution
+                filters, bias = encoder.filters(layer)
+                convolution = kind(filters, bias, padding=encoder.padding, arithmetic=arithmetic)
+                stages.append(Stage(layer, layer.replace("conv", "relu"), convolution))
+        last = f"pool{number}"
+        # Other paddings reach back across the edge of a band.
+        banded = number == 1 and encoder.padding == "zeros"
+        yield Block(stages, (last, pool) if last in encoder.path else None, banded=banded)

@@ -1,0 +1,125 @@
+"""What a layer is compared with: adds up over bands of rows how far the canvas is from it, and pulls it there."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from stylelab.engine.convolution import add_product_, rows
+from stylelab.engine.passes import Band
+from stylelab.losses import accumulable
+
+
+class Target(Protocol):
+    """One term of the loss at one layer."""
+
+    def begin(self) -> None:
+        """Forget the canvas before."""
+
+    def add(self, features: Tensor, band: Band) -> None:
+        """Take in a band's own rows of the layer: (N, C, rows, W)."""
+
+    def error(self) -> Tensor:
+        """The mean squared difference over all bands, (N,), in float32 or wider."""
+
+    def pull_(self, gradient: Tensor, features: Tensor, band: Band) -> Tensor:
+        """Add the gradient of strength * error to the gradient at the rows within a band's reach, in place."""
+
+
+class Style:
+    """A Gram matrix, divided by the positions that it was taken from.
+
+    Args:
+        gram: (1 or N, C, C), float32 or wider.
+        strength: (1 or N,); multiplies the mean squared difference.
+        arithmetic: the type of the features.
+    """
+
+    def __init__(self, gram: Tensor, strength: Tensor, arithmetic: torch.dtype) -> None:
+        self.gram, self.strength = gram, strength
+        # The product of the rows is rounded to the features' type after what is expected of it has been subtracted, so
+        # that few digits are lost where it is near; the difference is float32's.
+        self.expected = gram.to(arithmetic)
+        self.rest = gram - self.expected if self.expected.dtype != gram.dtype else None
+
+    def begin(self) -> None:
+        self.difference: Tensor | None = None
+
+    def add(self, features: Tensor, band: Band) -> None:
+        own, positions = rows(features), band.height * features.shape[-1]
+        share = own.shape[1] / positions
+        part = accumulable(_product(own, self.expected, share, 1 / positions))
+        self.positions = positions
+        self.difference = part if self.difference is None else self.difference.add_(part)
+
+    def error(self) -> Tensor:
+        if self.rest is not None:
+            self.difference -= self.rest
+        return self.difference.square().mean(dim=(1, 2))
+
+    def pull_(self, gradient: Tensor, features: Tensor, band: Band) -> Tensor:
+        # d mean (G - A)^2 / d F = 4 / (C^2 M) F (G - A), with G = F^T F / M
+        channels = self.difference.shape[-1]
+        factor = self.strength.view(-1, 1, 1) * (4 / (channels**2 * self.positions))
+        return add_product_(gradient, features, (self.difference * factor).to(features.dtype))
+
+
+def _product(own: Tensor, expected: Tensor, share: float, factor: float) -> Tensor:
+    """factor * rows^T rows - share * expected, (N, C, C)."""
+    if len(own) == 1:
+        return torch.addmm(expected[0], own[0].t(), own[0], beta=-share, alpha=factor)[None]
+    return torch.baddbmm(expected, own.transpose(1, 2), own, beta=-share, alpha=factor)
+
+
+class Content:
+    """A picture's features.
+
+    Args:
+        features: (1 or N, C, H, W), in the type that the canvas's come in.
+        strength: (1 or N,); multiplies the mean squared difference.
+    """
+
+    def __init__(self, features: Tensor, strength: Tensor) -> None:
+        self.features, self.strength = features, strength
+
+    def begin(self) -> None:
+        self.sum: Tensor | None = None
+
+    def add(self, features: Tensor, band: Band) -> None:
+        expected = self.features[:, :, band.top : band.bottom]
+        part = (accumulable(features) - accumulable(expected)).square().sum(dim=(1, 2, 3))
+        self.sum = part if self.sum is None else self.sum + part
+
+    def error(self) -> Tensor:
+        return self.sum / self.features[0].numel()
+
+    def pull_(self, gradient: Tensor, features: Tensor, band: Band) -> Tensor:
+        factor = self.strength.view(-1, 1, 1, 1) * (2 / self.features[0].numel())
+        expected = band.reach(self.features)
+        return gradient.add_((accumulable(features) - accumulable(expected)) * factor)
+
+
+class Gram:
+    """Takes a Gram matrix instead of comparing with one: exact sums, of features as the canvas's will be computed."""
+
+    def begin(self) -> None:
+        self.sum: Tensor | None = None
+
+    def add(self, features: Tensor, band: Band) -> None:
+        own = accumulable(rows(features))
+        part = own.transpose(1, 2) @ own / (band.height * features.shape[-1])
+        self.sum = part if self.sum is None else self.sum.add_(part)
+
+
+class Copy:
+    """Takes a layer's features."""
+
+    def begin(self) -> None:
+        self.parts: list[Tensor] = []
+
+    def add(self, features: Tensor, band: Band) -> None:
+        self.parts.append(features.clone() if not band.whole else features)
+
+    def features(self) -> Tensor:
+        whole = torch.cat(self.parts, dim=2) if len(self.parts) > 1 else self.parts[0]
+        return whole.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,133 @@
+"""The engine against autograd through the plain encoder, on random layers, poolings, statistics, weights and sizes."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from stylelab import engine
+from stylelab.autograd import Autograd
+from stylelab.engine import Engine, block
+from stylelab.layers import LAYERS
+from stylelab.losses import Comparison
+from stylelab.vgg import Encoder
+
+THIRD_BLOCK = LAYERS[: LAYERS.index("pool3") + 1]
+FIRST_BLOCKS = LAYERS[: LAYERS.index("conv4_2") + 1]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is compared, in which network and at which sizes."""
+
+    content: Sequence[str]
+    style: Sequence[str]
+    pool: str
+    pool_factor: float
+    padding: str
+    canvas: tuple[int, int, int]  # pictures, height, width
+    seed: int
+
+
+def drawn(seed: int) -> Case:
+    """A case at random; every third has several pictures, most have an odd size."""
+    of = random.Random(seed)
+    style = of.sample(FIRST_BLOCKS, of.randint(0, 4))
+    content = of.sample(FIRST_BLOCKS, of.randint(0 if style else 1, 3))
+    return Case(
+        content=content,
+        style=style,
+        pool=of.choice(("average", "max")),
+        pool_factor=of.choice((1.0, 2.0, 0.5)),
+        padding=of.choice(("zeros", "zeros", "replicate", "reflect")),
+        canvas=(of.choice((1, 1, 2)), of.randint(17, 40), of.randint(17, 40)),
+        seed=seed,
+    )
+
+
+@pytest.fixture
+def narrow_bands(monkeypatch) -> None:
+    """Bands of a few rows, so that tiny pictures have many."""
+    monkeypatch.setattr(block, "BAND_BYTES", 1)
+    monkeypatch.setattr(block, "LEAST_ROWS", 4)
+
+
+@pytest.fixture
+def encoder(small_encoder) -> Callable[[Case, torch.dtype], Encoder]:
+    def build(case: Case, dtype: torch.dtype) -> Encoder:
+        kind = {"pool": case.pool, "pool_factor": case.pool_factor, "padding": case.padding}
+        return small_encoder(*case.content, *case.style, seed=case.seed, dtype=dtype, **kind)
+
+    return build
+
+
+def evaluated(network: Autograd | Engine, case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Errors and gradient of a random canvas against targets taken from other random pictures by the same network."""
+    generator = torch.Generator().manual_seed(case.seed)
+    pictures, height, width = case.canvas
+    canvas = torch.rand(pictures, 3, height, width, generator=generator, dtype=torch.float64).to(dtype)
+    content = torch.rand(1, 3, height, width, generator=generator, dtype=torch.float64).to(dtype)
+    style = torch.rand(1, 3, 23, 29, generator=generator, dtype=torch.float64).to(dtype)
+    strengths = iter(torch.rand(9, pictures, generator=generator, dtype=torch.float64).to(dtype))
+    features, grams = network.features(content, case.content), network.grams(style, case.style)
+    comparisons = [Comparison("content", layer, features[layer], next(strengths)) for layer in case.content]
+    comparisons += [Comparison("style", layer, grams[layer], next(strengths)) for layer in case.style]
+    return network.against(comparisons)(canvas)
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    return ((found.double() - expected).norm() / expected.norm()).item()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_errors_and_gradient_are_autograds(encoder, narrow_bands, seed):
+    """To 1e-11 in float64: the same function. In float32 as near to float64 as autograd in float32 comes, or 1e-5."""
+    case = drawn(seed)
+    exact = evaluated(Autograd(encoder(case, torch.float64)), case, torch.float64)
+    found = evaluated(Engine(encoder(case, torch.float64), torch.float64), case, torch.float64)
+    plain = evaluated(Autograd(encoder(case, torch.float32)), case, torch.float32)
+    single = evaluated(Engine(encoder(case, torch.float32), torch.float32), case, torch.float32)
+    for place in range(2):
+        assert relative(found[place], exact[place]) < 1e-11, case
+        assert relative(single[place], exact[place]) < max(1e-5, 3 * relative(plain[place], exact[place])), case
+
+
+@pytest.mark.parametrize("seed", range(40, 52))
+def test_bfloat16_is_as_near_to_the_exact_gradient_as_autograd_in_bfloat16(encoder, narrow_bands, seed):
+    """Within 1.5 times its error: each rounds in its own way, and a maximum pool then chooses another position."""
+    case = drawn(seed)
+    exact = evaluated(Autograd(encoder(case, torch.float64)), case, torch.float64)
+    plain = evaluated(Autograd(encoder(case, torch.bfloat16)), case, torch.float32)
+    found = evaluated(Engine(encoder(case, torch.float32), torch.bfloat16), case, torch.float32)
+    for place in range(2):
+        assert relative(found[place], exact[place]) < max(0.02, 1.5 * relative(plain[place], exact[place])), case
+
+
+def test_an_evaluation_leaves_nothing_behind_for_the_next(encoder):
+    """The second of two equals the first to the bit, after another of another size."""
+    case, other = drawn(3), drawn(4)
+    network = Engine(encoder(case, torch.float32), torch.float32)
+    first = evaluated(network, case, torch.float32)
+    small = Case(case.content, case.style, case.pool, case.pool_factor, case.padding, (1, 19, 21), other.seed)
+    evaluated(network, small, torch.float32)
+    again = evaluated(network, case, torch.float32)
+    assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
+
+
+def test_features_are_the_encoders(small_encoder, image, narrow_bands):
+    network = small_encoder(*THIRD_BLOCK)
+    picture = image(1, 31, 26)
+    found, expected = Engine(network, torch.float64).features(picture, THIRD_BLOCK), network(picture)
+    for layer in THIRD_BLOCK:
+        assert torch.allclose(found[layer], expected[layer], rtol=1e-12, atol=1e-13), layer
+
+
+def test_what_the_engine_does_not_know_goes_through_autograd(small_encoder):
+    network = torch.nn.Conv2d(3, 3, 3)
+    assert engine.fastest(network, torch.float32) is network
+    assert engine.fastest(network, torch.bfloat16).weight.dtype == torch.bfloat16
+    assert network.weight.dtype == torch.float32
+    assert isinstance(engine.fastest(small_encoder("relu1_1", dtype=torch.float32), torch.bfloat16), Engine)
