@@ -7,8 +7,9 @@ how many lie within 25 %.
 """
 
 import argparse
-import os
 import random
+import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -88,7 +89,9 @@ def compare(place: Path, commands: Sequence[Sequence[str]], names: Sequence[str]
         within = [count + (abs(ratio - 1) <= 0.25) for count, ratio in zip(within, ratios, strict=True)]
         columns = [f"{a:>8.1f} {b:>7.1f}  {ratio:>5.2f}" for a, b, ratio in zip(found, taken, ratios, strict=True)]
         print(f"{'     '.join(columns)}  {name}", flush=True)
-    counts = ", ".join(f"{what} of {count}" for what, count in zip(("wall", "processor", "memory"), within, strict=True))
+    counts = ", ".join(
+        f"{what} of {count}" for what, count in zip(("wall", "processor", "memory"), within, strict=True)
+    )
     print(f"within 25 %: {counts}, out of {len(jobs)} runs")
 
 
@@ -97,7 +100,10 @@ def calibrated(cache: Path, jobs: Sequence[Job], clock: Callable[[], float]) -> 
     calibration = Calibration(cache, device="cpu", threads=jobs[0].spec.threads, clock=clock)
     began = time.perf_counter()
     calibration.complete(jobs)
-    print(f"calibration by {clock.__name__}: {time.perf_counter() - began:.0f} s, {len(calibration.table)} parts", flush=True)
+    print(
+        f"calibration by {clock.__name__}: {time.perf_counter() - began:.0f} s, {len(calibration.table)} parts",
+        flush=True,
+    )
     return calibration.table
 
 
@@ -106,16 +112,23 @@ def seconds(job: Job, table: cost.Table) -> float:
     return cost.seconds_to_start(job, table, new_store=True) + cost.expected(job, table).seconds
 
 
+PROGRAM = """
+import sys
+from pathlib import Path
+from stylelab.__main__ import main
+main()
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+"""  # the parent's reading of a child's peak would count the parent's own memory, as it was when the child began
+
+
 def painted(command: Sequence[str]) -> tuple[float, float, float]:
     """Seconds by the wall's clock, seconds of the processor and peak MiB of `stylelab COMMAND`."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    quiet = [(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
-    began = time.perf_counter()
-    process = os.posix_spawn(sys.executable, [sys.executable, "-m", "stylelab", *command], os.environ, file_actions=quiet)
-    _, status, used = os.wait4(process, 0)
-    if status:
-        sys.exit(f"stylelab {' '.join(command)} failed")
-    return time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    began, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *command], capture_output=True, text=True, check=False)
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        sys.exit(f"stylelab {' '.join(command)} failed: {done.stderr[-1000:]}")
+    return wall, after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime, int(done.stdout.split()[-1]) / 1024
 
 
 if __name__ == "__main__":

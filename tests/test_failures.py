@@ -33,6 +33,37 @@ def test_a_full_disk_leaves_one_line_a_status_and_a_run_that_goes_on(place: Plac
     assert run_folder.is_whole(folder)
 
 
+def short_of_memory(*arguments: str) -> None:
+    """`stylelab` in a process that may take 400 MB more than it has."""
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 400_000_000,) * 2)
+    kills.stylelab(*arguments)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="only Linux tells and limits a process's memory so")
+def test_out_of_memory_names_the_long_side_that_does_fit(place: Place) -> None:
+    settings = ("tracking=off", "optimizer.steps=1", "tracking.pictures_every=0", "layers=gatys2015")
+
+    def painted(long_side: int) -> tuple[int, str]:
+        place.log.unlink(missing_ok=True)
+        arguments = place.arguments(*settings, f"images.long_side={long_side}")
+        process = kills.begin(short_of_memory, *arguments, log=place.log)
+        process.join()
+        return process.exitcode, place.log.read_text()
+
+    code, said = painted(1024)
+    assert code == 1 and "Traceback" not in said
+    *_, line = said.splitlines()
+    assert line.startswith("stylelab: images.long_side: cpu is out of memory at 1024 pixels (about ")
+    assert line.endswith(" would fit")
+    (folder,) = place.folders()
+    record = run_folder.read(folder)
+    assert record["status"] == "FAILED" and record["reason"].endswith(" would fit")
+    fits = int(line.split("images.long_side=")[1].split()[0])
+    assert 256 <= fits < 1024
+    assert painted(fits)[0] == 0, place.log.read_text()
+
+
 @pytest.fixture
 def job(configuration, picture, tmp_path: Path):
     for name in ("content", "style"):
@@ -42,32 +73,57 @@ def job(configuration, picture, tmp_path: Path):
     return prepare(config | {"outputs": str(tmp_path / "outputs"), "force": False, "retry": "failed", "sweep": None})
 
 
-def test_out_of_memory_names_the_long_side_that_would_fit(job, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = cost.painting_bytes(job.spec, [(level.canvas, level.styles) for level in job.levels])
-    monkeypatch.setattr(failures, "_free_bytes", lambda device: wanted / 2)
-    for error in (
+@pytest.mark.parametrize(
+    "error",
+    [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried ..."),
         MemoryError(),
-    ):
-        shown = failures.explained(error, job)
-        assert isinstance(shown, MemoryError)
-        fits = int(str(shown).partition("images.long_side=")[2].split()[0])
-        assert 16 <= fits < 512 and str(shown).endswith("would fit")
-        assert "out of memory at 512 pixels" in str(shown)
+    ],
+    ids=["GPU", "CPU", "Python"],
+)
+def test_out_of_memory_is_told_from_other_errors(job, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failures, "_free_bytes", lambda device: 1000.0)
-    assert "not even a small picture would fit" in str(failures.explained(MemoryError(), job))
+    monkeypatch.setattr(failures, "LONGEST", 32)
+    shown = failures.explained(error, job)
+    assert isinstance(shown, MemoryError)
+    assert "out of memory at 512 pixels" in str(shown) and "not even a small picture would fit" in str(shown)
+    assert failures.explained(RuntimeError("own fault"), job).args == ("own fault",)
 
 
-def test_memory_grows_with_the_picture_and_what_fits_does_fit(job) -> None:
-    def bytes_at(side: int) -> float:
-        return cost.painting_bytes(job.spec, [((side, side * 3 // 4), [(side, side * 3 // 4)])])
-
-    assert bytes_at(256) < bytes_at(512) < bytes_at(1024)
+def test_what_fits_does_fit(job) -> None:
+    line = {"seconds": 1.0, "build": 0.0, "network": 0.0, "building": 0.0, "encoding": 0.0, "left": 0.0, "copy": 0.0}
+    small, large = ({**line, "bytes": pixels * 1000.0} for pixels in (1000, 10_000))  # a thousand bytes per pixel
+    table = {kind: {1000: small, 10_000: large} for kind in cost.pixels_wanted(job)}
+    table[cost.ruler_kind(job)] = {1: line | {"bytes": 0.0}, 10**9: line | {"bytes": 0.0}}
     for long_side in (64, 256, 384):
-        fits = cost.long_side_that_fits(job, bytes_at(long_side))
-        assert long_side - 16 <= fits <= long_side
-    assert cost.long_side_that_fits(job, 1.0) is None
+        room = 2000.0 * long_side * long_side * 3 / 4  # painting and L-BFGS's pairs
+        assert cost.long_side_that_fits(job, table, room) == long_side
+        assert cost.long_side_that_fits(job, table, room - 1) == long_side - 16
+    assert cost.long_side_that_fits(job, table, 1.0) is None
+
+
+@pytest.mark.gpu
+def test_a_gpu_out_of_memory_names_the_long_side_that_does_fit(place: Place) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    settings = ("tracking=off", "optimizer.steps=1", "tracking.pictures_every=0", "device=cuda")
+    process = kills.begin(on_a_full_gpu, *place.arguments(*settings, "images.long_side=2048"), log=place.log)
+    process.join()
+    line = place.log.read_text().splitlines()[-1]
+    assert process.exitcode == 1 and "cuda is out of memory at 2048 pixels" in line and line.endswith(" would fit")
+    fits = int(line.split("images.long_side=")[1].split()[0])
+    process = kills.begin(on_a_full_gpu, *place.arguments(*settings, f"images.long_side={fits}"), log=place.log)
+    process.join()
+    assert 64 <= fits < 2048 and process.exitcode == 0
+
+
+def on_a_full_gpu(*arguments: str) -> None:
+    """`stylelab` where one gigabyte of a GPU is free."""
+    free, _ = torch.cuda.mem_get_info()
+    kept = torch.empty(free - 2**30, dtype=torch.uint8, device="cuda")
+    kills.stylelab(*arguments)
+    del kept
 
 
 def test_a_store_that_refuses_is_one_line(job) -> None:

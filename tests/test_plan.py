@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from victims import Place, kills
 
-from stylelab import cost
-from stylelab.cost import Operation, Seconds
-from stylelab.layers import LAYERS, deepest
-from stylelab.vgg import Encoder
+from stylelab import calibration, cost
+from stylelab.calibration import Calibration
+from stylelab.job import prepare
+from stylelab.measurements import Measurements, Memory
 
 STEPS = ("optimizer.steps=6", "tracking=off", "tracking.pictures_every=0")
 
@@ -33,11 +34,12 @@ def plan(place: Place, cache: Path, *arguments: str) -> tuple[int, str]:
 
 def plan_main(cache: str, *arguments: str) -> None:
     os.environ["STYLELAB_CACHE"] = cache
-    from stylelab import calibration
+    from stylelab import calibration, measurements
     from stylelab.commands.plan import main
 
     # Quick, and good for small pictures only.
-    calibration.MOST_MULTIPLY_ADDS, calibration.LEAST_SECONDS = 2_000_000, 0.001
+    measurements.LONG_SIDES, measurements.STEPS = (32, 64), 1
+    calibration.FEW, calibration.MANY, calibration.LARGER = 2, 12, 64
 
     main(list(arguments))
 
@@ -92,48 +94,115 @@ def test_help_needs_neither_torch_nor_mlflow() -> None:
         assert said.startswith(f"usage: stylelab-{command}") and said.endswith("[]\n")
 
 
-def test_timings_are_kept_and_taken_again_when_asked(place: Place, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
+def test_measurements_are_kept_and_made_again_when_asked(place: Place, calibrated: Path) -> None:
     settings = place.arguments(*STEPS)
-    first = plan(place, cache, *settings)[1]
-    assert "timing this machine, once" in first
-    (kept,) = cache.glob("calibration-*.json")
-    before = kept.read_bytes()
-    assert "timing" not in plan(place, cache, *settings)[1]
-    assert kept.read_bytes() == before
-    assert "timing" in plan(place, cache, "--calibrate", *settings)[1]
-    assert kept.read_bytes() != before
-    assert json.loads(before)["about"]["threads"] == 1
+    plan(place, calibrated, *settings)
+    assert "measuring" not in plan(place, calibrated, *settings)[1]
+    (kept,) = calibrated.glob("calibration-*.json")
+    before = json.loads(kept.read_text())
+    assert "measuring this machine, once" in plan(place, calibrated, "--calibrate", *settings)[1]
+    after = json.loads(kept.read_text())
+    assert before["about"] == after["about"] and before["about"]["threads"] == 1
+    assert before["table"].keys() == after["table"].keys() and before["table"] != after["table"]
+    process = after["table"]["process off"]["768"]
+    assert process["start"] > 0.3 and process["bytes"] > 100e6 and process["store"] == 0
 
 
-def test_operations_of_vgg19_are_those_of_the_encoder(small_encoder) -> None:
-    encoder: Encoder = small_encoder("relu4_2", "relu1_1")
-    found = cost.network_operations("caffe", ("relu4_2", "relu1_1"), (64, 48), "float32")
-    assert [each.kind for each in found] == [name.rstrip("0123456789_") for name in encoder.path]
-    convolutions = [each for each in found if each.kind == "conv"]
-    assert convolutions[0] == Operation("conv", 3, 64, 3, "float32", 64 * 48)
-    assert convolutions[-1] == Operation("conv", 512, 512, 3, "float32", 8 * 6)
-    # VGG-19 up to relu4_2, multiply-adds per pixel: 9 * (3*64 + 64^2 + (64*128 + 128^2)/4 + ...)
-    by_hand = 9 * (3 * 64 + 64**2 + (64 * 128 + 128**2) / 4 + (128 * 256 + 3 * 256**2) / 16 + (256 * 512 + 512**2) / 64)
-    assert sum(each.multiply_adds for each in convolutions) == by_hand * 64 * 48
+def test_measurements_of_other_code_versions_or_threads_do_not_count(tmp_path: Path, monkeypatch) -> None:
+    def place_of(threads: int = 1) -> Path:
+        return Calibration(tmp_path, device="cpu", threads=threads).path
+
+    first = place_of()
+    assert place_of() == first
+    assert place_of(threads=2) != first
+    code = tmp_path / "code"
+    (code / "engine").mkdir(parents=True)
+    (code / "engine" / "walk.py").write_text("quick = True\n")
+    monkeypatch.setattr(calibration, "PACKAGE", code)
+    second = place_of()
+    (code / "engine" / "walk.py").write_text("quick = False\n")
+    assert len({first, second, place_of()}) == 3
 
 
-def test_times_in_between_follow_a_power_and_above_the_largest_are_proportional() -> None:
-    operation = Operation("relu", 1, 1, 1, "float32", 0)
-    table = {operation.name: {100: Seconds(1.0, 2.0), 10_000: Seconds(10.0, 200.0)}}
-    at = lambda positions: cost.seconds_of(operation._replace(positions=positions), table)  # noqa: E731
-    assert at(1) == Seconds(1.0, 2.0)
-    assert at(1000) == pytest.approx((10**0.5, 20.0))
-    assert at(30_000) == pytest.approx((30.0, 600.0))
+def test_a_quantity_is_a_line_between_sizes_and_goes_on_above_the_largest() -> None:
+    sizes = {100: {"seconds": 1.0}, 300: {"seconds": 2.0}, 500: {"seconds": 4.0}}
+    found = [cost.at(sizes, "seconds", pixels) for pixels in (10, 100, 200, 300, 400, 500, 1000)]
+    assert found == [1.0, 1.0, 1.5, 2.0, 3.0, 4.0, 9.0]
+    assert cost.at({100: {"seconds": 1.0}}, "seconds", 250) == 2.5
+    assert (
+        cost.at({100: {"seconds": 2.0}, 200: {"seconds": 1.9}}, "seconds", 300) == 1.9
+    )  # a large picture costs no less
 
 
-def test_what_is_left_after_a_checkpoint_is_a_part_of_the_whole() -> None:
-    whole = cost.Cost(seconds=10.0, peak_mb=1.0, evaluations=100)
-    assert whole.without(25) == cost.Cost(seconds=7.5, peak_mb=1.0, evaluations=75)
-    assert whole.without(200).seconds == 0
+PART = {"build": 10.0, "network": 1e6, "building": 2e6, "encoding": 0.0, "left": 0.0}
+RULER = {"seconds": 100.0, "build": 20.0, "network": 0.0, "building": 0.0, "bytes": 0.0}
+PROCESS = {"run": 1000.0, "start": 0.0, "store": 0.0, "step": 0.1, "picture": 5.0, "bytes": 50 * 2**20}
 
 
-def test_the_deepest_layer_decides_how_far_a_network_runs() -> None:
-    for layer in ("relu1_1", "pool3", "relu5_4"):
-        found = cost.network_operations("caffe", (layer, "relu1_1"), (32, 32), "float32")
-        assert len(found) == LAYERS.index(deepest((layer, "relu1_1"))) + 1
+def tabled(job) -> dict:
+    """A table whose parts cost round numbers, whatever the size: 1 s a step in bfloat16, 2 s in float32."""
+    table = {cost.ruler_kind(job): at_every_size(RULER), cost.process_kind(job): at_every_size(PROCESS)}
+    for arithmetic, seconds in (("bfloat16", 1.0), ("float32", 2.0)):
+        part = PART | {"seconds": seconds, "targets": 30.0, "bytes": seconds * 1e6}
+        table[cost.painting_kind(job.spec, arithmetic)] = at_every_size(part)
+    return table | {"lbfgs 4": at_every_size({"seconds": 0.5, "bytes": 7e6, "copy": 6e6})}
+
+
+def at_every_size(values: dict) -> dict:
+    """As measured at two sizes, and the same at both."""
+    return {1: values, 10**9: values}
+
+
+@pytest.fixture
+def job(configuration, picture, tmp_path: Path):
+    """Two levels of 9 and 19 steps in bfloat16, then float32 for a fifth of each."""
+    for name in ("content", "style"):
+        picture(0, 64, 48).save(tmp_path / f"{name}.png")
+    config = configuration({"pyramid": {"long_sides": [32, 64], "steps": [9, 19]}, "images.long_side": 64})
+    config["images"] |= {"content": str(tmp_path / "content.png"), "style": [str(tmp_path / "style.png")]}
+    config["precision"] = {"network": "bfloat16", "float32_finish": 0.2}
+    config["tracking"]["pictures_every"] = 10
+    return prepare(config | {"outputs": str(tmp_path / "outputs")})
+
+
+def test_a_run_s_seconds_are_those_of_its_parts(job) -> None:
+    evaluations = 8 * 1.0 + 2 * 2.0 + 16 * 1.0 + 4 * 2.0  # both levels, bfloat16 then float32
+    painting = evaluations + 30 * (0.5 + 0.1) + 4 * 30.0 + 2 * 5.0  # L-BFGS, rows, targets, pictures at 10 and 20
+    whole = 10.0 + 20.0 + painting + 100.0 + 1000.0  # network, ruler, painting, judging, all else
+    assert cost.expected(job, tabled(job)).seconds == pytest.approx(whole)
+    # A checkpoint taken at the tenth evaluation, the first of the second level, saves the first level.
+    saved = 8 * 1.0 + 2 * 2.0 + 10 * (0.5 + 0.1) + 2 * 30.0
+    assert cost.expected(job, tabled(job), done=10).seconds == pytest.approx(whole - saved)
+    saved += 18 * 1.0 - 2 * 1.0 + 2 * 2.0 + 18 * (0.5 + 0.1) + 30.0 + 2 * 5.0  # and one at the twenty-eighth nearly all
+    assert cost.expected(job, tabled(job), done=28).seconds == pytest.approx(whole - saved)
+
+
+def test_a_run_s_memory_is_that_of_its_fullest_moment(job) -> None:
+    table = tabled(job)
+    painting = 1e6 + 7e6 + 2e6  # network, pairs, evaluation in float32
+    assert cost.painting_bytes(job, table, checkpoints=False) == painting
+    assert cost.painting_bytes(job, table, checkpoints=True) == 1e6 + 7e6 + 6e6
+    assert cost.expected(job, table).peak_mb == pytest.approx(50 + 14e6 / 2**20)
+    ruler = at_every_size(RULER | {"network": 80e6, "bytes": 5e6})
+    assert cost.painting_bytes(job, table | {cost.ruler_kind(job): ruler}, checkpoints=False) == 1e6 + 7e6 + 85e6
+
+
+def test_measured_parts_cost_what_they_cost(job) -> None:
+    found = Measurements(job, torch.device("cpu"), longest=64).lacking({})
+    assert found.keys() == cost.pixels_wanted(job).keys() - {cost.process_kind(job)}
+    for sizes in found.values():
+        assert set(sizes) <= {32 * 24, 64 * 48, 3 * 32 * 24, 3 * 64 * 48}
+        assert all(values["seconds"] > 0 and values["bytes"] >= 0 for values in sizes.values())
+    pairs = found["lbfgs 4"][64 * 48]
+    assert pairs["copy"] <= 4 * 2 * 3 * 64 * 48 * 4 + 2**20
+    assert Measurements(job, torch.device("cpu"), longest=64).lacking(found) == {}
+
+
+@pytest.mark.gpu
+def test_memory_on_a_gpu_is_that_of_its_tensors() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    with Memory(torch.device("cuda")) as memory:
+        kept = torch.empty(1 << 20, device="cuda")
+        torch.empty(1 << 22, device="cuda")
+    assert (memory.held, memory.fullest) == (kept.nbytes, 5 * kept.nbytes)

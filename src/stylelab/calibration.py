@@ -1,178 +1,170 @@
-"""Times the operations that runs are made of, on this machine, once: the table that `stylelab.cost` reads."""
+"""What runs are made of, measured on this machine once and kept: the table that `stylelab.cost` reads."""
 
 import hashlib
+import itertools
 import json
 import platform
-import statistics
+import resource
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
-from stylelab import devices, losses, networks
-from stylelab.cost import Operation, Seconds
-from stylelab.descent import Adam, Lbfgs
-from stylelab.job import Job
-from stylelab.run_folder import write_whole
+from stylelab import cost, devices, provenance, run_folder
+from stylelab.composition import composed
+from stylelab.configuration import PACKAGE, plain
+from stylelab.job import Job, prepare
+from stylelab.measurements import Measurements, covers
+from stylelab.store import open_store
 
-MOST_MULTIPLY_ADDS = 1_000_000_000  # of the largest size timed: a fraction of a second on two cores
-MOST_NUMBERS = 12_000_000  # in the largest tensor timed
-SMALLER = (1, 12, 144)  # the sizes: the largest, and these parts of it
-REPETITIONS = 3
-LEAST_SECONDS = 0.02  # of all repetitions together, for operations that take microseconds
+FEW, MANY = 8, 208  # steps of the small runs
+SMALL, LARGER = 32, 256  # and their long sides, in pixels
+PROGRAM = """
+import json, sys, time
+from stylelab.__main__ import main
+arguments, marks = json.loads(sys.argv[1]), sys.argv[2]
+for run in arguments:
+    sys.argv = ["stylelab", *run]
+    main()
+    with open(marks, "a") as file:
+        file.write(f"{time.time()} {time.process_time()}\\n")
+"""
 
 
 class Calibration:
-    """The table of one machine, kept in a file and completed where a run needs what it lacks.
+    """The table of one machine, device, number of threads and version of everything, kept in a file.
 
     Args:
         cache: folder of the file.
         device, threads: the runs'.
+        clock: `time.perf_counter`; or `time.process_time`, to leave out what other work on the machine takes.
     """
 
-    def __init__(self, cache: Path, *, device: str, threads: int | None) -> None:
+    def __init__(
+        self, cache: Path, *, device: str, threads: int | None, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self.device = devices.prepare_device(device, threads=threads, determinism="default")
+        self.clock = clock
         self.about = {
-            "machine": f"{platform.node()}, {platform.processor() or platform.machine()}",
+            "machine": f"{platform.node()}, {provenance.machine()['processor']}",
             "device": devices.describe(self.device),
             "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
+            "clock": clock.__name__,
+            "versions": provenance.versions(),
+            "code": _digest_of_code(),
         }
         digest = hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()
         self.path = cache / f"calibration-{digest[:12]}.json"
-        self.table: dict[str, dict[int, Seconds]] = {}
-        self.build_seconds: dict[str, float] = {}
+        self.table: dict[str, cost.Sizes] = {}
 
     def read(self) -> None:
         """Take the table that an earlier plan left."""
         try:
-            kept = json.loads(self.path.read_text())
-        except (OSError, ValueError):
+            kept = json.loads(self.path.read_text())["table"]
+            self.table = {kind: {int(size): values for size, values in sizes.items()} for kind, sizes in kept.items()}
+        except (OSError, ValueError, KeyError, AttributeError):
             return
-        self.build_seconds = kept["build_seconds"]
-        self.table = {
-            name: {int(positions): Seconds(*values) for positions, values in sizes.items()}
-            for name, sizes in kept["seconds"].items()
-        }
 
-    def complete(self, operations: Iterable[Operation], jobs: Iterable[Job]) -> int:
-        """Time the kinds of operations and the networks that the table lacks; returns how many."""
-        lacking = {each.name: each for each in operations if each.name not in self.table}
-        for name, operation in lacking.items():
-            self.table[name] = {
-                positions: self._timed(operation._replace(positions=positions)) for positions in _sizes(operation)
-            }
-        networks_lacking = {
-            job.spec.network.source: job for job in jobs if job.spec.network.source not in self.build_seconds
-        }
-        for source, job in networks_lacking.items():
-            self.build_seconds[source] = _seconds_to_build(job)
-        if lacking or networks_lacking:
-            self._write()
-        return len(lacking) + len(networks_lacking)
+    def lacks(self, job: Job) -> bool:
+        """Whether something of a job is not measured up to its size."""
+        return not all(covers(self.table.get(kind), size) for kind, size in cost.pixels_wanted(job).items())
 
-    def _write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = {"about": self.about, "build_seconds": self.build_seconds, "seconds": self.table}
-        write_whole(self.path, json.dumps(kept, indent=1) + "\n")
+    def complete(self, jobs: Iterable[Job]) -> None:
+        """Measure what these jobs need and the table lacks; the largest first, so that no part is measured twice."""
+        lacking = sorted(filter(self.lacks, jobs), key=lambda job: -max(cost.pixels_wanted(job).values()))
+        for job in lacking:
+            self.table |= Measurements(job, self.device, clock=self.clock).lacking(self.table)
+            if cost.process_kind(job) not in self.table:
+                self.table[cost.process_kind(job)] = self._process(job)
+        if lacking:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            run_folder.write_whole(self.path, json.dumps({"about": self.about, "table": self.table}, indent=1) + "\n")
 
-    def _timed(self, operation: Operation) -> Seconds:
-        forward, both = _actions(operation, self.device)
-        both()  # the first time chooses algorithms and fetches memory
-        return Seconds(self._median(forward), self._median(both))
+    def _process(self, job: Job) -> cost.Sizes:
+        """All that a process and its runs take beside painting and judging: differences between small real runs.
 
-    def _median(self, act: Callable[[], object]) -> float:
-        times: list[float] = []
-        while len(times) < REPETITIONS or sum(times) < LEAST_SECONDS:
-            began = time.perf_counter()
-            act()
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            times.append(time.perf_counter() - began)
-        return statistics.median(times)
+        Between more steps and fewer lie the steps' rows, between runs with pictures and without the pictures, between a
+        whole run and its known parts all the rest.
+        """
+        store = job.spec.tracking.store
+        with tempfile.TemporaryDirectory(prefix="stylelab-") as folder:
+            making = self._seconds_to_make_a_store(Path(folder)) if store == "mlflow" else 0.0
+            runs = _small_runs(job, threads=self.about["threads"], folder=folder)
+            first, few, many, pictured, larger, larger_pictured, end = self._timed(runs, Path(folder))
+            small, large = (prepare(plain(composed(runs[number]))) for number in (1, 4))
+            peak_mb = run_folder.read(small.folder)["metrics"]["memory/peak_mb"]
+        self.table |= Measurements(large, self.device, clock=self.clock).lacking(self.table)
+        evaluation = cost.at(self.table[cost.painting_kind(small.spec, "float32")], "seconds", 0)
+        step = max(0.0, (many - few) / (MANY - FEW) - evaluation)
+        constant = {"start": first - few + end, "store": making, "step": step, "bytes": 0.0, "run": 0.0}
+        found = {}
+        for each, whole, with_pictures in ((small, few, pictured), (large, larger, larger_pictured)):
+            width, height = each.levels[-1].canvas
+            values = constant | {"picture": max(0.0, (with_pictures - whole) / FEW)}
+            parts = cost.expected(each, self.table | {f"process {store}": {width * height: values}})
+            found[width * height] = values | {"run": max(0.0, whole - parts.seconds)}
+            if each is small:
+                constant["bytes"] = max(0.0, peak_mb - parts.peak_mb) * cost.MEBIBYTE
+        return {pixels: values | {"bytes": constant["bytes"]} for pixels, values in found.items()}
 
+    def _seconds_to_make_a_store(self, folder: Path) -> float:
+        import mlflow  # noqa: F401 (its import belongs to the start of a process)
 
-def _sizes(operation: Operation) -> list[int]:
-    one = operation._replace(positions=1)
-    width = max(one.inputs, one.outputs) if one.kind in ("conv", "gram") else one.multiply_adds
-    most = min(MOST_MULTIPLY_ADDS // one.multiply_adds, MOST_NUMBERS // width)
-    return sorted({max(16, most // part) for part in SMALLER})
+        times = []
+        for _ in range(2):
+            began = self.clock()
+            open_store(f"sqlite:///{folder}/mlflow.db", outputs=folder, experiment="stylelab")
+            times.append(self.clock() - began)
+        return max(0.0, times[0] - times[1])
 
-
-def _seconds_to_build(job: Job) -> float:
-    began = time.perf_counter()
-    networks.encoder(job.spec.network, pooling=job.spec.pooling, layers=job.spec.all_layers, files=job.files)
-    return time.perf_counter() - began
-
-
-Action = Callable[[], object]
-
-
-def _actions(operation: Operation, device: torch.device) -> tuple[Action, Action]:
-    """An operation forward, and forward and back."""
-    if operation.kind in ("lbfgs", "adam"):
-        step = _optimizer_step(operation, device)
-        return step, step
-    inputs = _inputs(operation, device)
-    act = _function(operation, device)
-    output = act(inputs)
-    gradient = torch.ones_like(output)
-
-    def forward() -> object:
-        with torch.no_grad():
-            return act(inputs)
-
-    def both() -> object:
-        return torch.autograd.grad(act(inputs), inputs, gradient)
-
-    return forward, both
+    def _timed(self, runs: Sequence[Sequence[str]], folder: Path) -> list[float]:
+        """Seconds of each run of one process, the first from the process's beginning on; and of the process's end."""
+        marks = folder / "marks"
+        began, used = time.time(), _used_by_children()
+        said = subprocess.run(
+            [sys.executable, "-c", PROGRAM, json.dumps(runs), str(marks)], capture_output=True, text=True, check=False
+        )
+        if said.returncode:
+            raise RuntimeError(f"a small run to time failed: {said.stderr[-1000:]}")
+        column, start, end = (1, 0.0, _used_by_children() - used)
+        if self.clock is time.perf_counter:
+            column, start, end = 0, began, time.time()
+        times = [start, *(float(line.split()[column]) for line in marks.read_text().splitlines()), end]
+        return [later - earlier for earlier, later in itertools.pairwise(times)]
 
 
-def _inputs(operation: Operation, device: torch.device) -> Tensor:
-    channels = operation.inputs if operation.kind in ("conv", "gram") else 64
-    positions = operation.positions if operation.kind in ("conv", "gram") else max(4, operation.positions // 64)
-    height = max(2, int(positions**0.5))
-    width = max(2, positions // height)
-    drawn = torch.rand(1, channels, height, width, device=device, dtype=getattr(torch, operation.arithmetic))
-    return drawn.contiguous(memory_format=torch.channels_last).requires_grad_()
+def _small_runs(job: Job, *, threads: int, folder: str) -> list[list[str]]:
+    """The command lines: one to import everything, fewer and more steps, without and with pictures, at both sizes."""
+    store = job.spec.tracking.store
+    settings = [
+        "network=embedded",
+        "optimizer=adam",
+        "reference.path=null",
+        f"reference.cache={folder}",  # holds no parameters, so that the embedded network is the ruler
+        f"device={job.spec.device}",
+        f"threads={threads}",
+        f"outputs={folder}",
+        f"tracking={store}",
+        *([f"tracking.uri=sqlite:///{folder}/mlflow.db"] if store == "mlflow" else []),
+    ]
+    runs = ((SMALL, FEW, 0), (SMALL, FEW, 0), (SMALL, MANY, 0), (SMALL, FEW, 1), (LARGER, FEW, 0), (LARGER, FEW, 1))
+    of = "images.long_side={} optimizer.steps={} tracking.pictures_every={}"
+    return [[*settings, *of.format(*run).split(), f"seed={number}"] for number, run in enumerate(runs)]
 
 
-def _function(operation: Operation, device: torch.device) -> Callable[[Tensor], Tensor]:
-    match operation.kind:
-        case "conv":
-            size = (operation.outputs, operation.inputs, operation.kernel, operation.kernel)
-            filters = torch.rand(size, device=device, dtype=getattr(torch, operation.arithmetic))
-            filters = filters.contiguous(memory_format=torch.channels_last)
-            bias = torch.zeros(operation.outputs, device=device, dtype=filters.dtype)
-            return lambda inputs: functional.conv2d(inputs, filters, bias, padding=operation.kernel // 2)
-        case "relu":
-            return functional.relu
-        case "pool":
-            return lambda inputs: functional.avg_pool2d(inputs, 2)
-        case "gram":
-            target = torch.zeros(1, operation.inputs, operation.inputs, device=device)
-            return lambda inputs: losses.style_loss(losses.gram_matrix(inputs), target)
-        case "content":
-            return lambda inputs: losses.mean_squared_error(inputs, torch.zeros_like(inputs))
-    raise AssertionError(operation.kind)
+def _used_by_children() -> float:
+    """Seconds of the processor that ended children took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
-def _optimizer_step(operation: Operation, device: torch.device) -> Action:
-    """A step of an optimizer that remembers all that it may."""
-    numbers = max(3, operation.positions // 3 * 3)
-    canvas, curvature = (0.5 + torch.rand(1, 3, 1, numbers // 3, device=device) for _ in range(2))
-    if operation.kind == "adam":
-        optimizer, filled = Adam(learning_rate=0.01, beta1=0.9, beta2=0.99, clamp=False), 1
-    else:  # so small a rate that it is far from the minimum when it has been timed
-        optimizer, filled = Lbfgs(history=operation.inputs, learning_rate=0.01), operation.inputs + 1
-
-    def step() -> None:
-        nonlocal canvas
-        canvas = optimizer.step(canvas, canvas * curvature)
-
-    for _ in range(filled):
-        step()
-    return step
+def _digest_of_code() -> str:
+    """Changes whenever any code of ours does: a quicker engine is measured again."""
+    digest = hashlib.sha256()
+    for file in sorted(PACKAGE.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -23,9 +23,7 @@ def composed(overrides: Sequence[str]) -> DictConfig:
         return compose(config_name="config", overrides=list(overrides))
 
 
-def runs_of(
-    arguments: Sequence[str], *, params: Mapping[str, str] | None, config_loader: Any
-) -> list[tuple[str, ...]]:
+def runs_of(arguments: Sequence[str], *, params: Mapping[str, str] | None, config_loader: Any) -> list[tuple[str, ...]]:
     """The overrides of every run of a sweep: the grid of what an experiment sweeps and what the command line adds."""
     parser = OverridesParser.create(config_loader=config_loader)
     swept = [f"{key}={values}" for key, values in (params or {}).items()]
@@ -89,20 +87,19 @@ class Composer:
         return found
 
     def _options_and_values(self, overrides: Sequence[str]) -> tuple[tuple[str, ...], list[Override]] | None:
-        """The overrides that choose options or are Hydra's own, and those that set a value; None if there are others."""
+        """The overrides that choose options or are Hydra's own, and those that set values; None for any others."""
         options, values = [], []
         for text in overrides:
             if text not in self.parsed:
                 (self.parsed[text],) = self.parser.parse_overrides([text])
             override = self.parsed[text]
-            sets = override.type == OverrideType.CHANGE and override.package is None and not override.is_sweep_override()
-            is_dict = isinstance(override.value(), dict)
-            if override.key_or_group.startswith("hydra.") or (self._is_group(override.key_or_group) and not is_dict):
+            key, is_group = override.key_or_group, self._is_group(override.key_or_group)
+            if key.startswith("hydra.") or (is_group and not isinstance(override.value(), dict)):
                 options.append(text)
-            elif sets and not self._is_group(override.key_or_group):
-                values.append(override)
-            else:
+            elif is_group or override.type != OverrideType.CHANGE or override.package or override.is_sweep_override():
                 return None
+            else:
+                values.append(override)
         return tuple(options), values
 
     def _is_group(self, name: str) -> bool:

@@ -1,6 +1,7 @@
 """What stopped a run, in a line that says what would help; the libraries' own words where they say it already."""
 
 import errno
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from stylelab import cost
 from stylelab.job import Job
 
 MARGIN = 0.9  # of the free memory: the allocator leaves gaps
+LONGEST = 256  # pixels of a long side: large enough to tell memory from the allocator's gaps, small enough to fit
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STORE_SAYS_FULL = ("database or disk is full", "No space left on device", "disk I/O error")
 
@@ -26,7 +28,7 @@ def explained(error: Exception, job: Job) -> Exception:
         found.errno = errno.ENOSPC
         return found
     if _is_out_of_memory(error):
-        return MemoryError(_what_would_fit(job))
+        return MemoryError(_what_would_fit(error, job))
     if type(error).__module__.startswith(("mlflow", "sqlalchemy")):
         said = " ".join(str(error).split())[:200]
         return TrackingFailed(
@@ -51,35 +53,51 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return named or (isinstance(error, RuntimeError) and any(part in str(error) for part in words))
 
 
-def _what_would_fit(job: Job) -> str:
-    """Out of memory: what was wanted, what there is, and the long side that would fit."""
-    device, images = job.spec.device, job.spec.images
-    wanted = cost.painting_bytes(job.spec, [(level.canvas, level.styles) for level in job.levels])
-    free = _free_bytes(device)
-    said = (
-        f"images.long_side: {device} is out of memory at {images.long_side} pixels (about {wanted / 1e9:.1f} GB wanted"
-    )
-    if free is None:
-        return f"{said}): use a smaller one, or pyramid=single"
-    # What ran out is known, what it takes only nearly: stay below both.
-    fits = cost.long_side_that_fits(job, min(free, wanted) * MARGIN)
+def _what_would_fit(error: Exception, job: Job) -> str:
+    """Out of memory: what was wanted, what there is, and the long side that would fit.
+
+    What painting takes is measured there and then, on the same device with the same network, at sizes that still fit.
+    """
+    device, long_side = job.spec.device, job.spec.images.long_side
+    said = f"images.long_side: {device} is out of memory at {long_side} pixels"
+    for cause in _causes(error):
+        traceback.clear_frames(cause.__traceback__)  # they hold the features of the failed evaluation
+    try:
+        free = _free_bytes(device)
+        table = _measured(job)
+        wanted = cost.painting_bytes(job, table, checkpoints=True)
+        # What ran out is known, what it takes only nearly: stay below both.
+        fits = cost.long_side_that_fits(job, table, min(free, wanted) * MARGIN)
+    except (MemoryError, RuntimeError):
+        return f"{said}, and so full that not even a small picture would fit: free some memory"
+    sizes = f"(about {wanted / 1e9:.2g} GB wanted, {free / 1e9:.2g} GB free)"
     cure = f"images.long_side={fits} would fit" if fits else "not even a small picture would fit: free some memory"
-    return f"{said}, {free / 1e9:.1f} GB free): {cure}"
+    return f"{said} {sizes}: {cure}"
 
 
-def _free_bytes(device: str) -> float | None:
-    """Bytes free on a device once this process has let its own go."""
+def _measured(job: Job) -> cost.Table:
+    import torch
+
+    from stylelab.measurements import Measurements
+
+    return Measurements(job, torch.device(job.spec.device), longest=LONGEST).lacking({})
+
+
+def _free_bytes(device: str) -> float:
+    """Bytes that this process may still take on a device."""
     if device.startswith("cuda"):
         import torch
 
-        if not torch.cuda.is_available():
-            return None
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(torch.device(device))
         return float(free)
+    import resource
+
     import psutil
 
-    return float(psutil.virtual_memory().available)
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)  # what `ulimit -v` and batch systems set
+    left = float("inf") if limit == resource.RLIM_INFINITY else limit - psutil.Process().memory_info().vms
+    return float(min(psutil.virtual_memory().available, left))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

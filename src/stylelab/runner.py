@@ -120,6 +120,7 @@ def _paint_and_record(job: Job, hydra_record: Mapping[str, str], watchers: Seque
             for recorder in recorders:
                 recorder.step(last)
         _finish_picture(job, last, record)
+        record.metrics["memory/peak_mb"] = devices.peak_memory_mb(last.canvas.device)
         record.metrics["time/checkpoint_seconds"] = checkpoint.spent
         record.status = FINISHED
     except (KeyboardInterrupt, Pruned) as interrupt:
@@ -129,6 +130,7 @@ def _paint_and_record(job: Job, hydra_record: Mapping[str, str], watchers: Seque
             save_canvas(last, job.folder)
         raise
     except Exception as error:
+        last = None  # it holds the targets, and memory may be what is wanted
         shown = failures.explained(error, job)
         record.status, record.reason = FAILED, f"{type(shown).__name__}: {shown}"
         raise shown from error
@@ -178,7 +180,6 @@ def _paint(job: Job, record: Record, resume: Mapping[str, Any] | None) -> Iterat
             record.weights_in_paper_units = step.objective.in_paper_units()
         yield step
     record.metrics["time/seconds_per_step"] = (time.perf_counter() - began) / (step.number - first + 1)
-    record.metrics["memory/peak_mb"] = devices.peak_memory_mb(device)
 
 
 def _finish_picture(job: Job, last: Step, record: Record) -> None:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from stylelab.console import one_line_errors
 
 if TYPE_CHECKING:
-    from stylelab.calibration import Calibration
-    from stylelab.cost import Cost
+    from stylelab.cost import Cost, Table
     from stylelab.job import Job
     from stylelab.sweep import Member
 
@@ -37,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a fault in any run of the sweep ends in one line and exit code 1."""
     parser = argparse.ArgumentParser(prog="stylelab-plan", description=__doc__)
     parser.add_argument("-m", "--multirun", action="store_true", help="a sweep, as for stylelab")
-    parser.add_argument("--calibrate", action="store_true", help="time this machine again")
+    parser.add_argument("--calibrate", action="store_true", help="measure this machine again")
     parser.add_argument("overrides", nargs="*", help="as for stylelab: experiment=pooling seed=range(5) ...")
     given = parser.parse_intermixed_args(arguments)
     with one_line_errors():
@@ -49,48 +48,59 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             config = composed(given.overrides)
             members = checked([tuple(given.overrides)], lambda _: config)
-        lines = planned(members, calibrate=given.calibrate)
-        show(lines, sweep=given.multirun)
+        lines, start = planned(members, calibrate=given.calibrate)
+        show(lines, start, sweep=given.multirun)
 
 
-def planned(members: Sequence["Member"], *, calibrate: bool) -> list[Line]:
-    """What would become of every run, and what that takes."""
-    from stylelab.cost import expected
+def planned(members: Sequence["Member"], *, calibrate: bool) -> tuple[list[Line], float]:
+    """What would become of every run and what that takes; and the seconds of starting."""
+    from stylelab.cost import expected, seconds_to_start
 
-    calibrations: dict[tuple, Calibration] = {}
-    for member in members:
-        of = member.job.spec
-        if (of.device, of.threads) not in calibrations:
-            jobs = [
-                each.job for each in members if (each.job.spec.device, each.job.spec.threads) == (of.device, of.threads)
-            ]
-            calibrations[of.device, of.threads] = _calibration(jobs, again=calibrate)
+    tables = _tables([member.job for member in members], again=calibrate)
     done = _done(members)
     seen: set[str] = set()
     lines = []
     for member in members:
-        of = member.job.spec
-        calibration = calibrations[of.device, of.threads]
-        whole = expected(member.job, calibration.table, calibration.build_seconds)
         state, steps = _state(member.job, done, seen)
         seen.add(member.job.key)
-        lines.append(Line(member, state, steps, whole.without(steps)))
-    return lines
+        lines.append(Line(member, state, steps, expected(member.job, tables[_setting(member.job)], done=steps)))
+    painted = [line.member.job for line in lines if line.paints]
+    starts = [seconds_to_start(job, tables[_setting(job)], new_store=_makes_a_store(job)) for job in painted]
+    return lines, max(starts, default=0.0)
 
 
-def _calibration(jobs: Sequence["Job"], *, again: bool) -> "Calibration":
+def _setting(job: "Job") -> tuple[str, int | None]:
+    """What calibrations are told apart by."""
+    return job.spec.device, job.spec.threads
+
+
+def _tables(jobs: Sequence["Job"], *, again: bool) -> "dict[tuple[str, int | None], Table]":
+    """The measured table of every device and number of threads."""
     from stylelab.calibration import Calibration
-    from stylelab.cost import operations
 
     cache = Path(os.environ.get("STYLELAB_CACHE", "~/.cache/stylelab")).expanduser()
-    found = Calibration(cache, device=jobs[0].spec.device, threads=jobs[0].spec.threads)
-    if not again:
-        found.read()
-    wanted = [each for job in jobs for each in operations(job)]
-    if any(each.name not in found.table for each in wanted):
-        print("timing this machine, once ...", file=sys.stderr, flush=True)
-    found.complete(wanted, jobs)
+    found = {}
+    for device, threads in dict.fromkeys(map(_setting, jobs)):
+        calibration = Calibration(cache, device=device, threads=threads)
+        if not again:
+            calibration.read()
+        of_this = [job for job in jobs if _setting(job) == (device, threads)]
+        if any(map(calibration.lacks, of_this)):
+            print("measuring this machine, once ...", file=sys.stderr, flush=True)
+            calibration.complete(of_this)
+        found[device, threads] = calibration.table
     return found
+
+
+def _makes_a_store(job: "Job") -> bool:
+    """Whether the first run has to make the store that it is tracked in."""
+    from stylelab.store import store_uri
+
+    of = job.spec.tracking
+    if of.store == "off":
+        return False
+    address = store_uri(of.uri, Path(job.spec.outputs))
+    return address.startswith("sqlite:///") and not Path(address.removeprefix("sqlite:///")).is_file()
 
 
 def _done(members: Sequence["Member"]) -> set[str]:
@@ -140,8 +150,8 @@ def _checkpoint_step(job: "Job") -> int:
     return 0 if fault else found["state"]["number"]
 
 
-def show(lines: Sequence[Line], *, sweep: bool) -> None:
-    """Print the plan."""
+def show(lines: Sequence[Line], start: float, *, sweep: bool) -> None:
+    """Print the plan; `start`: seconds before the first run."""
     print("run  state           size       steps  network      seconds  peak MB  what differs" if sweep else
           "run  state           size       steps  network      seconds  peak MB")  # fmt: skip
     for number, line in enumerate(lines):
@@ -156,17 +166,11 @@ def show(lines: Sequence[Line], *, sweep: bool) -> None:
             f"  {line.cost.peak_mb:>7.0f}{label}"
         )
     painted = [line for line in lines if line.paints]
-    seconds = sum(line.cost.seconds for line in painted) + _start_seconds(painted)
+    seconds = start + sum(line.cost.seconds for line in painted)
     counts = ", ".join(f"{count} {state}" for state, count in Counter(line.state for line in lines).items())
     peak = max((line.cost.peak_mb for line in painted), default=0)
     runs = f"{len(lines)} {'run' if len(lines) == 1 else 'runs'}"
     print(f"{runs}: {counts}; one after another about {_spoken(seconds)}, at most {peak:.0f} MB at a time")
-
-
-def _start_seconds(painted: Sequence[Line]) -> float:
-    from stylelab.cost import SECONDS_TO_START
-
-    return max((SECONDS_TO_START[line.member.job.spec.tracking.store] for line in painted), default=0.0)
 
 
 def _spoken(seconds: float) -> str:
