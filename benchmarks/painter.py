@@ -132,10 +132,14 @@ def lbfgs(of: Settings, gate: Gate) -> None:
 
     canvas = 0.5 + torch.rand(of["size"], device=of["device"])
     curvature = 0.5 + torch.rand(of["size"], device=of["device"])
-    step = (_torch_step if of["torch"] else _our_step)(canvas, curvature, of["history"])
+    make = _torch_step if of["torch"] else _our_step
+    small = make(torch.rand(1000, device=of["device"]), torch.rand(1000, device=of["device"]), of["history"])
+    for _ in range(of["history"] + 2):
+        small()  # libraries make their working memory
     if canvas.is_cuda:
         gate.clock = CudaClock()
     gate.imported()
+    step = make(canvas, curvature, of["history"])
     for _ in range(of["history"] + 2):
         step()
     while True:

@@ -11,7 +11,7 @@ from studio import SHAPE, Studio
 from turns import Contestant, Table, Turn, once
 
 YARDSTICK = "plain"
-FEWEST_ROUNDS, MOST_ROUNDS = 5, 60
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 60
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -154,13 +154,3 @@ def optimizers(studio: Studio, side: int, *, seconds: float) -> dict[str, Any]:
         for name in shown
     ]
     return {"side": side, "threads": studio.threads, "rows": rows}
-
-
-def named(rows: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
-    """The row of a name."""
-    return next(row for row in rows if row["name"] == name)
-
-
-def seated(contestants: Sequence[Contestant]) -> list[str]:
-    """Their names."""
-    return [each.name for each in contestants]
