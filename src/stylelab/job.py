@@ -69,8 +69,11 @@ def _size_of(path: str, *, key: str) -> pictures.Size:
     return _sizes[sha256]
 
 
-def prepare(config: Mapping[str, Any]) -> Job:
+def prepare(config: Mapping[str, Any], *, gpus: float | None = None) -> Job:
     """Check a resolved configuration and everything that it names.
+
+    Args:
+        gpus: that the run gets on the machine where it will be painted; None: it is painted here.
 
     Raises:
         ValueError: one line that says where, what was found and what would do; nothing was written or painted.
@@ -82,7 +85,7 @@ def prepare(config: Mapping[str, Any]) -> Job:
     check_writable(Path(spec.outputs))
     ruler = _ruler(spec)
     files = network_files(spec)
-    spec = replace(spec, device=_device(spec.device))
+    spec = replace(spec, device=_device(spec.device) if gpus is None else _device_elsewhere(spec.device, gpus))
     decisive = provenance.canonical(
         asdict(spec) | {"device": spec.device.split(":")[0]},
         content=parameter_files.sha256_of(Path(spec.images.content)),
@@ -231,3 +234,9 @@ def _device(name: str) -> str:
     if int(name.partition(":")[2] or 0) >= count:
         raise ValueError(f"device: found {name}, but this machine offers {count} CUDA devices: use device=cpu")
     return name
+
+
+def _device_elsewhere(name: str, gpus: float) -> str:
+    if name.startswith("cuda") and not gpus:
+        raise ValueError(f"device: found {name}, but hydra.launcher.gpus=0 gives a run none: use hydra.launcher.gpus=1")
+    return ("cuda" if gpus else "cpu") if name == "auto" else name

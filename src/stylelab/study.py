@@ -10,15 +10,14 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from stylelab import run_folder, study_record
-from stylelab.configuration import in_one_line, plain
+from stylelab.configuration import in_one_line
 from stylelab.errors import Pruned, SweepFailed
 from stylelab.interrupts import sigterm_as_interrupt
-from stylelab.job import prepare
 from stylelab.provenance import flattened
 from stylelab.search_space import SearchSpace
 from stylelab.store import without_password
 from stylelab.study_settings import Settings, distribution, open_study, sampler
-from stylelab.sweep import Batch, Compose, Launch, Member, Parent, checked, is_finished, tell
+from stylelab.sweep import Batch, Compose, Launch, Member, Parent, checked, gpus_of, is_finished, tell
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -42,13 +41,14 @@ def conduct(space: SearchSpace, settings: Settings, *, compose: Compose, launch:
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the summary.
     """
     with sigterm_as_interrupt():
-        extremes = checked(space.extremes(), compose)
+        extremes = checked(space.extremes(), compose, gpus=gpus_of(config))
         study_record.check_metrics(settings.metrics, extremes[0].job, space)
         common = _common(extremes)
         name = config.sweep or _name(config.hydra.runtime.choices.get("experiment"), space, settings, common)
         study = open_study(settings, name, outputs=Path(extremes[0].job.spec.outputs))
         _check_same(study, common, space)
-        _Conductor(study, settings, space, extremes[0], Path(config.hydra.sweep.dir)).conduct(compose, launch)
+        conductor = _Conductor(study, settings, space, extremes[0], Path(config.hydra.sweep.dir), gpus=gpus_of(config))
+        conductor.conduct(compose, launch)
 
 
 def _common(extremes: Sequence[Member]) -> dict[str, Any]:
@@ -94,11 +94,22 @@ class _Conductor:
     Args:
         example: any run of it.
         folder: of this session alone, for Hydra's record and faults.
+        gpus: as of `Member.of`.
     """
 
-    def __init__(self, study: "Study", settings: Settings, space: SearchSpace, example: Member, folder: Path) -> None:
+    def __init__(
+        self,
+        study: "Study",
+        settings: Settings,
+        space: SearchSpace,
+        example: Member,
+        folder: Path,
+        *,
+        gpus: float | None,
+    ) -> None:
         from optuna.trial import TrialState
 
+        self.gpus = gpus
         self.study, self.settings, self.space, self.folder = study, settings, space, folder
         self.states = TrialState
         self.outputs = str(Path(example.job.spec.outputs).resolve())
@@ -198,9 +209,9 @@ class _Conductor:
     def _member(self, trial: "Trial", compose: Compose) -> Member | None:
         """The run of a trial; None where its values don't go together, which fails the trial alone."""
         run = self.space.run(trial.params)
-        told = f"++hydra.job.env_set.{TRIAL}='{trial.number}'"
+        told, label = f"++hydra.job.env_set.{TRIAL}='{trial.number}'", " ".join(run[len(self.space.fixed) :])
         try:
-            return Member((*run, told), " ".join(run[len(self.space.fixed) :]), prepare(plain(compose(run))))
+            return Member.of(run, label, compose(run), gpus=self.gpus).with_override(told)
         except (ValueError, OmegaConfBaseException) as error:
             self._end(trial, self.states.FAIL, reason=in_one_line(error))
             return None

@@ -8,12 +8,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stylelab import run_folder
@@ -39,6 +39,21 @@ class Member:
     label: str  # the overrides that tell it from the others
     job: Job
 
+    @classmethod
+    def of(cls, run: Sequence[str], label: str, config: DictConfig, *, gpus: float | None) -> "Member":
+        """Check a composed run; `gpus_of` its sweep decides the device, where it is painted elsewhere.
+
+        Raises:
+            ValueError, OmegaConfBaseException: it can't be made as it is configured.
+        """
+        job = prepare(plain(config), gpus=gpus)
+        decided = () if gpus is None else (f"device={job.spec.device}",)
+        return cls((*run, *decided), label, job)
+
+    def with_override(self, override: str) -> "Member":
+        """The same run, launched with one more override, which changes nothing of the picture."""
+        return replace(self, overrides=(*self.overrides, override))
+
 
 def conduct(overrides: Sequence[Sequence[str]], *, compose: Compose, launch: Launch, config: DictConfig) -> None:
     """Carry a sweep out.
@@ -56,7 +71,7 @@ def conduct(overrides: Sequence[Sequence[str]], *, compose: Compose, launch: Lau
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the table.
     """
     with sigterm_as_interrupt():
-        members = checked(overrides, compose)
+        members = checked(overrides, compose, gpus=gpus_of(config))
         stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
         name = config.sweep or f"{config.hydra.runtime.choices.get('experiment') or 'sweep'}_{stamp}"
         parent = Parent([member.job for member in members], name, fingerprint=fingerprint(members))
@@ -78,7 +93,12 @@ def conduct(overrides: Sequence[Sequence[str]], *, compose: Compose, launch: Lau
         )
 
 
-def checked(overrides: Sequence[Sequence[str]], compose: Compose) -> list[Member]:
+def gpus_of(config: DictConfig) -> float | None:
+    """The GPUs that a sweep's launcher gives each run on another machine; None where runs are painted on this one."""
+    return OmegaConf.select(config, "hydra.launcher.gpus")
+
+
+def checked(overrides: Sequence[Sequence[str]], compose: Compose, *, gpus: float | None = None) -> list[Member]:
     """Every run of a sweep, composed and prepared; nothing is painted.
 
     Raises:
@@ -87,7 +107,7 @@ def checked(overrides: Sequence[Sequence[str]], compose: Compose) -> list[Member
     members, faults = [], []
     for number, (run, label) in enumerate(zip(overrides, differing(overrides), strict=True)):
         try:
-            members.append(Member(tuple(run), label, prepare(plain(compose(run)))))
+            members.append(Member.of(run, label, compose(run), gpus=gpus))
         except (ValueError, OmegaConfBaseException) as error:
             faults.append((f"run {number} ({label}): {in_one_line(error)}", error))
     if faults:

@@ -15,7 +15,7 @@ from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from stylelab.interrupts import Preempted, named
+from stylelab.interrupts import named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +36,21 @@ class Work:
     environment: Mapping[str, str]  # set before torch is imported
 
     def __call__(self) -> JobReturn:
-        """Compose the run's configuration and paint; the exception of a run that failed is its returned value.
+        """Paint.
 
         Raises:
             InterruptedError: the worker was asked to end; it is no interruption of whoever awaits the run.
-            Preempted: the cluster gave notice.
+        """
+        try:
+            return self.paint()
+        except KeyboardInterrupt as interrupt:
+            raise InterruptedError(named(interrupt)) from None
+
+    def paint(self) -> JobReturn:
+        """Compose the run's configuration and paint; the exception of a run that failed is its returned value.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C, SIGTERM or a cluster's notice.
         """
         os.environ |= self.environment
         os.chdir(self.directory)
@@ -54,18 +64,13 @@ class Work:
             redirect_stdout(log),
             redirect_stderr(log),
         ):
-            try:
-                return run_job(
-                    task_function=self.task,
-                    config=config,
-                    job_dir_key="hydra.sweep.dir",
-                    job_subdir_key="hydra.sweep.subdir",
-                    hydra_context=self.hydra,
-                )
-            except Preempted:
-                raise
-            except KeyboardInterrupt as interrupt:
-                raise InterruptedError(named(interrupt)) from None
+            return run_job(
+                task_function=self.task,
+                config=config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+                hydra_context=self.hydra,
+            )
 
 
 def end_with_parent() -> None:

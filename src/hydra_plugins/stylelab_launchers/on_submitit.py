@@ -130,6 +130,8 @@ class SubmititSlurmLauncher(SubmititLauncher):
         at_least("gpus", self.gpus, 0)
         at_least("threads", self.threads, 1)
         at_least("max_requeues", self.max_requeues, 0)
+        for key, least in (("timeout_min", 1), ("signal_delay_s", 0), ("mem_gb", 0.1), ("array_parallelism", 1)):
+            at_least(key, self.settings[key], least, kind=type(least))
         if shutil.which("sbatch") is None:
             raise ValueError(
                 "hydra/launcher: submitit_slurm finds no sbatch on PATH: start the sweep on a machine that submits to "
@@ -142,11 +144,15 @@ class SubmititSlurmLauncher(SubmititLauncher):
 
         executor = SlurmExecutor(folder, max_num_timeout=self.max_requeues)
         given = {key: value for key, value in self.settings.items() if value is not None}
-        minutes = given.pop("timeout_min")
-        more = given.pop("additional_parameters", {}) | {"requeue": True}
         gpus = {"gpus_per_node": self.gpus} if self.gpus and "gres" not in given else {}
         executor.update_parameters(
-            time=minutes, cpus_per_task=self.threads, additional_parameters=more, **gpus, **given
+            job_name="stylelab",
+            time=given.pop("timeout_min"),
+            mem=f"{given.pop('mem_gb') * 1000:.0f}M" if "mem_gb" in given else None,
+            cpus_per_task=self.threads,
+            additional_parameters=given.pop("additional_parameters") | {"requeue": True},
+            **gpus,
+            **given,
         )
         return executor
 
@@ -176,14 +182,19 @@ class SlurmWork:
         self.work = work
 
     def __call__(self) -> JobReturn:
-        """Paint; at Slurm's notice save a checkpoint, have the job queued again, and exit."""
-        from stylelab.interrupts import Preempted, give_notice
+        """Paint; when Slurm wants the place back, save a checkpoint where it gave notice, and be queued again.
+
+        Raises:
+            KeyboardInterrupt: it was cancelled, or Slurm itself queues it again; it leaves no result.
+        """
+        from stylelab.interrupts import give_notice
 
         queue_again = signal.signal(signal.SIGUSR2, give_notice)  # submitit's own handler
         try:
-            return self.work()
-        except Preempted:
-            queue_again(signal.SIGUSR2, None)
+            return self.work.paint()
+        except KeyboardInterrupt:
+            if _still_running():  # not cancelled: its time is nearly up, or it is pre-empted and in its grace time
+                queue_again(signal.SIGUSR2, None)  # exits
             raise
 
     def checkpoint(self) -> Any:
@@ -191,3 +202,9 @@ class SlurmWork:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+def _still_running() -> bool:
+    """Whether Slurm counts this very job as running."""
+    asked = ["squeue", "--noheader", "--format=%T", f"--jobs={os.environ['SLURM_JOB_ID']}"]
+    return subprocess.run(asked, capture_output=True, text=True).stdout.strip() == "RUNNING"
