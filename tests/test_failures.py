@@ -29,6 +29,8 @@ def test_a_full_disk_leaves_one_line_a_status_and_a_run_that_goes_on(place: Plac
     record = run_folder.read(folder)
     assert record["status"] == "FAILED" and "is full" in record["reason"]
     assert [path.name for path in folder.iterdir() if path.suffix == ".partial"] == []
+    code, said = place.stylelab(*settings, "retry=none")
+    assert code == 1 and "retry: it failed before (OSError: outputs: the disk of " in said
     place.paint(*settings)
     assert run_folder.is_whole(folder)
 

@@ -214,3 +214,61 @@ def many_members(store: str, outputs: str) -> None:
     tags = tracker.client.get_run(tracker.run_id).data.tags
     parts = [tags["stylelab.members"], tags["stylelab.members.1"], tags["stylelab.members.2"]]
     assert [run_id for part in parts for run_id in json.loads(part)] == ids
+
+
+def statuses_by_hand(jobs) -> None:
+    """One run finished, one failed, one killed; the fourth was never begun."""
+    finish_by_hand(jobs[0])
+    for job, status in zip(jobs[1:3], ("FAILED", "KILLED"), strict=True):
+        job.folder.mkdir(parents=True)
+        run_folder.write(job.folder, {"key": job.key, "status": status, "reason": "a reason", "ended": 1.0})
+
+
+@pytest.mark.parametrize(("retry", "launched"), [("failed", [1, 2, 3]), ("none", [2, 3]), ("all", [0, 1, 2, 3])])
+def test_retry_says_what_a_sweep_launches_again(
+    place: Place, retry: str, launched: list[int], capsys: pytest.CaptureFixture
+) -> None:
+    runs, compose, config = swept(place, "seed=range(4)", f"retry={retry}")
+    statuses_by_hand([member.job for member in checked(runs, compose)])
+    found = []
+    with pytest.raises(SweepFailed):  # this launcher paints nothing
+        conduct(runs, compose=compose, launch=lambda jobs, environment: found.extend(jobs), config=config)
+    assert found == [runs[number] for number in launched]
+    assert "failed       a reason" in capsys.readouterr().out
+
+
+def test_a_parent_that_a_dead_sweep_left_is_closed_by_another_sweep_a_living_one_s_is_not(
+    tmp_path: Path, empty_store: Path
+) -> None:
+    code = kills.begin(parents_of_others, str(empty_store), str(tmp_path / "outputs"), log=tmp_path / "log")
+    code.join()
+    assert code.exitcode == 0, (tmp_path / "log").read_text()
+
+
+def parents_of_others(store: str, outputs: str) -> None:
+    import shutil
+    from types import SimpleNamespace
+
+    from stylelab.sweep import claim_name
+    from stylelab.sweep_tracking import SweepTracker
+
+    shutil.copytree(store, outputs)
+
+    def tracker(fingerprint: str, folder: str = outputs) -> SweepTracker:
+        tracking = SimpleNamespace(uri=f"sqlite:///{outputs}/mlflow.db", experiment="stylelab")
+        job = SimpleNamespace(spec=SimpleNamespace(tracking=tracking, outputs=folder))
+        return SweepTracker(job, fingerprint, fingerprint=fingerprint, alone=True)
+
+    dead, living, elsewhere = tracker("dead"), tracker("living"), tracker("elsewhere", f"{outputs}/other")
+    living_claim = run_folder.Claim(Path(outputs), claim_name("living"))
+    assert living_claim.try_to_acquire()
+    other = tracker("other")
+    status = {each.name: other.client.get_run(each.run_id) for each in (dead, living, elsewhere, other)}
+    assert {name: run.info.status for name, run in status.items()} == {
+        "dead": "FAILED",
+        "living": "RUNNING",
+        "elsewhere": "RUNNING",  # in another outputs folder, where a lock of this one tells nothing
+        "other": "RUNNING",
+    }
+    assert status["dead"].data.tags["stylelab.reason"] == "its process died"
+    assert tracker("other").run_id == other.run_id  # the same runs' next sweep goes on with it
