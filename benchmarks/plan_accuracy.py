@@ -1,9 +1,9 @@
 """Holds what stylelab-plan expects against what runs then take: `python benchmarks/plan_accuracy.py [--threads N]`.
 
 One calibration comes first, as `stylelab-plan` makes it; then each run is painted by a process of its own. Seconds are
-compared twice: by the clock on the wall, where other work on the machine counts in, and of the processor, where it does
-not (of all threads together). Peak memory is the process's, the start and the judging included. Prints every run and
-how many lie within 25 %.
+those of the processor, of all threads together, which other work on the machine hardly changes; with --wall those of
+the wall's clock too, from a calibration of their own, for a machine that does nothing else. Peak memory is the
+process's, start and judging included. Prints every run and how many lie within 25 %.
 """
 
 import argparse
@@ -52,6 +52,7 @@ def main() -> None:
     """Calibrate, then paint in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--wall", action="store_true", help="compare seconds by the wall's clock too")
     parser.add_argument("--parameters", type=Path, help="a file of VGG-19's Caffe parameters")
     parser.add_argument("runs", nargs="*", default=RUNS)
     options = parser.parse_args()
@@ -64,7 +65,9 @@ def main() -> None:
         for name, seed in (("content", 1), ("style", 2)):
             values = bytes(random.Random(seed).randrange(256) for _ in range(64 * 48 * 3))
             Image.frombytes("RGB", (64, 48), values).resize((1024, 768)).save(place / f"{name}.png")
-        compare(place, [arguments(place, n, run, options.threads) for n, run in enumerate(runs)], runs)
+        compare(
+            place, [arguments(place, n, run, options.threads) for n, run in enumerate(runs)], runs, wall=options.wall
+        )
 
 
 def arguments(place: Path, number: int, run: str, threads: int) -> list[str]:
@@ -76,22 +79,24 @@ def arguments(place: Path, number: int, run: str, threads: int) -> list[str]:
     return [*tracking, *given, *pictures, *ruler, f"outputs={place}/{number}", "device=cpu", f"threads={threads}"]
 
 
-def compare(place: Path, commands: Sequence[Sequence[str]], names: Sequence[str]) -> None:
+def compare(place: Path, commands: Sequence[Sequence[str]], names: Sequence[str], *, wall: bool) -> None:
     """Print every run's expectations and measurements."""
     jobs = [prepare(plain(composed(command))) for command in commands]
-    wall, processor = (calibrated(place / "cache", jobs, clock) for clock in (time.perf_counter, time.process_time))
-    within = [0, 0, 0]
-    print("   seconds (wall)  ratio  seconds (processor)  ratio   MB of the process  ratio  run")
+    clocks = (time.process_time, time.perf_counter)[: 1 + wall]
+    tables = [calibrated(place / "cache", jobs, clock) for clock in clocks]
+    named = ("processor's seconds", "MB", "wall's seconds")[: 2 + wall]
+    print("expected, measured and ratio: " + ", ".join(named))
+    within = [0] * len(named)
     for job, command, name in zip(jobs, commands, names, strict=True):
-        found = [seconds(job, wall), seconds(job, processor), cost.expected(job, processor).peak_mb]
-        taken = painted(command)
-        ratios = [expected / measured for expected, measured in zip(found, taken, strict=True)]
+        expected = [cost.expected(job, table) for table in tables]
+        found = [seconds(job, table) for table in tables]
+        found.insert(1, expected[0].peak_mb)
+        taken = painted(command)[: len(found)]
+        ratios = [a / b for a, b in zip(found, taken, strict=True)]
         within = [count + (abs(ratio - 1) <= 0.25) for count, ratio in zip(within, ratios, strict=True)]
-        columns = [f"{a:>8.1f} {b:>7.1f}  {ratio:>5.2f}" for a, b, ratio in zip(found, taken, ratios, strict=True)]
+        columns = [f"{a:>7.1f} {b:>7.1f}  {ratio:.2f}" for a, b, ratio in zip(found, taken, ratios, strict=True)]
         print(f"{'     '.join(columns)}  {name}", flush=True)
-    counts = ", ".join(
-        f"{what} of {count}" for what, count in zip(("wall", "processor", "memory"), within, strict=True)
-    )
+    counts = ", ".join(f"{what} {count}" for what, count in zip(named, within, strict=True))
     print(f"within 25 %: {counts}, out of {len(jobs)} runs")
 
 
@@ -122,13 +127,14 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 
 def painted(command: Sequence[str]) -> tuple[float, float, float]:
-    """Seconds by the wall's clock, seconds of the processor and peak MiB of `stylelab COMMAND`."""
+    """Seconds of the processor, peak MiB and seconds by the wall's clock of `stylelab COMMAND`."""
     began, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", PROGRAM, *command], capture_output=True, text=True, check=False)
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(f"stylelab {' '.join(command)} failed: {done.stderr[-1000:]}")
-    return wall, after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime, int(done.stdout.split()[-1]) / 1024
+    processor = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
+    return processor, int(done.stdout.split()[-1]) / 1024, wall
 
 
 if __name__ == "__main__":

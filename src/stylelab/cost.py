@@ -159,7 +159,8 @@ def painting_bytes(job: Job, table: Table, *, checkpoints: bool) -> float:
         painting, optimizer = table[painting_kind(spec, stretch.arithmetic)], optimizer_kind(spec)
         held = at(painting, "network", 0) + (at(table[optimizer], "bytes", pixels) if optimizer else 0.0)
         moments.append(held + at(painting, "bytes", pixels))
-        moments += [held + at(painting, "encoding", _pixels(style)) for style in stretch.level.styles]
+        # Measured with style pictures of four times the canvas's pixels.
+        moments += [held + at(painting, "encoding", _pixels(style) / 4) for style in stretch.level.styles]
         if optimizer and checkpoints:  # a checkpoint copies the pairs
             moments.append(held + at(table[optimizer], "copy", pixels))
     judging = at(ruler, "network", 0) + at(ruler, "bytes", _judged_pixels(job.levels[-1]))
