@@ -11,10 +11,9 @@ import torch
 
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_fp16")
 PACKAGES = ("torch", "torchvision", "numpy", "pillow")
-ROOT = Path(__file__).resolve().parents[1]
 
 
-def facts(device: str) -> dict[str, Any]:
+def facts(device: str, source: Path) -> dict[str, Any]:
     """Processor, cores, memory, features, GPU, versions and commit."""
     flags = _cpuinfo("flags").split()
     return {
@@ -26,7 +25,7 @@ def facts(device: str) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if device.startswith("cuda") else None,
         "system": platform.system(),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
-        "commit": commit(),
+        "commit": commit(source),
     }
 
 
@@ -35,16 +34,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def commit() -> str:
-    """The commit of this checkout, with `+` where files of the engine differ from it; "" outside git."""
-    found = _git("rev-parse", "--short=12", "HEAD")
-    changed = _git("status", "--porcelain", "--", "src", "conf")
+def commit(source: Path) -> str:
+    """The commit of a checkout, with `+` where files of the engine differ from it; "" outside git."""
+    found = git(source, "rev-parse", "--short=12", "HEAD")
+    changed = git(source, "status", "--porcelain", "--", "src", "conf")
     return found + ("+" if found and changed else "")
 
 
-def _git(*arguments: str) -> str:
+def git(source: Path, *arguments: str) -> str:
+    """What git says of a checkout; "" where it fails or is missing."""
     try:
-        done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
+        done = subprocess.run(["git", "-C", source, *arguments], capture_output=True, text=True)
     except OSError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sections import YARDSTICK
+from sections import PEER, YARDSTICK
 from studio import Studio
 from turns import Contestant, Seat, Table, Turn, whole
 
@@ -26,7 +26,7 @@ def equal_loss(studio: Studio, side: int, *, start: str, steps: int) -> dict[str
         finer = ("pyramid=coarse_to_fine",)
         recipes |= {f"stylelab {precision}, coarse to fine": (precision, finer) for precision in studio.precisions}
     ours = [studio.ours(longer, which, *more, name=name, judge_every=1) for name, (which, more) in recipes.items()]
-    peers = [begin(of) for begin in studio.peers if begin(of).name == "neural-style-pt"]  # its loss is the yardstick's
+    peers = [begin(of) for begin in studio.peers if begin(of).name == PEER]  # its loss is the yardstick's
     with Table([studio.plain(of), *peers, *ours]) as table:
         kept = {name: _until(seat, steps) for name, seat in table.seats.items()}
         names = list(kept)
@@ -137,7 +137,7 @@ def eight(studio: Studio, side: int, *, steps: int, runs: int = 8) -> dict[str, 
     rows = []
     for begin in (studio.plain, *studio.peers):
         contestant = begin(of)
-        if contestant.name in (YARDSTICK, "neural-style-pt"):
+        if contestant.name in (YARDSTICK, PEER):
             taken = [_painted(contestant, steps) for _ in range(runs)]
             rows.append(_summed(f"{contestant.name}, {runs} processes", taken))
     for precision in studio.precisions:

@@ -10,7 +10,7 @@ import limit
 from studio import SHAPE, Studio
 from turns import Contestant, Table, Turn, once
 
-YARDSTICK = "plain"
+YARDSTICK, PEER = "plain", "neural-style-pt"
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 60
 
 
@@ -27,6 +27,18 @@ def ratios(turns: Sequence[Turn], others: Sequence[Turn], of: str) -> dict[str, 
     """Spread of what a turn took by what another contestant's turn of the same round took."""
     pairs = zip(turns, others, strict=True)
     return spread([getattr(one, of) / getattr(other, of) for one, other in pairs])
+
+
+def compared(turns: Sequence[Turn], kept: Mapping[str, Sequence[Turn]]) -> dict[str, Any]:
+    """Ratios to the yardstick and, where it takes part, to neural-style-pt."""
+    found: dict[str, Any] = {
+        "ratio": ratios(turns, kept[YARDSTICK], "seconds"),
+        "cpu_ratio": ratios(turns, kept[YARDSTICK], "cpu_seconds"),
+    }
+    if PEER in kept:
+        found["ratio_to_peer"] = ratios(turns, kept[PEER], "seconds")
+        found["cpu_ratio_to_peer"] = ratios(turns, kept[PEER], "cpu_seconds")
+    return found
 
 
 def _rounds(table: Table, seconds: float) -> dict[str, list[Turn]]:
@@ -57,8 +69,7 @@ def evaluation(studio: Studio, side: int, *, seconds: float) -> dict[str, Any]:
                 "name": name,
                 "seconds": spread([turn.seconds for turn in turns]),
                 "cpu_seconds": spread([turn.cpu_seconds for turn in turns]),
-                "ratio": ratios(turns, kept[YARDSTICK], "seconds"),
-                "cpu_ratio": ratios(turns, kept[YARDSTICK], "cpu_seconds"),
+                **compared(turns, kept),
                 "joules": spread([turn.joules for turn in turns]),
                 "peak_mb": max(turn.peak_mb for turn in turns),
                 "start_peak_mb": starts[name].peak_mb,
@@ -121,8 +132,7 @@ def starts(studio: Studio, side: int, *, repetitions: int) -> dict[str, Any]:
             "name": name,
             "seconds": spread([turn.seconds for turn in turns]),
             "cpu_seconds": spread([turn.cpu_seconds for turn in turns]),
-            "ratio": ratios(turns, found[YARDSTICK], "seconds"),
-            "cpu_ratio": ratios(turns, found[YARDSTICK], "cpu_seconds"),
+            **compared(turns, found),
         }
         for name, turns in found.items()
     ]

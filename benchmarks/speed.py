@@ -40,7 +40,7 @@ def main() -> int:
             found = {
                 "label": options.label,
                 "when": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
-                "machine": machine.facts(options.device),
+                "machine": machine.facts(options.device, studio.source),
                 "device": options.device,
                 "parameters": "drawn at random" if options.parameters is None else digest(options.parameters),
                 "pairs": [f"{content.stem}, {style.stem}" for content, style in studio.pairs],
@@ -79,6 +79,7 @@ def arguments() -> argparse.Namespace:
     add("--peer", action="append", default=[], metavar="NAME=CHECKOUT", help=f"time it too: {', '.join(PEERS)}")
     add("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     add("--configurations", type=Path, help="file of composed configurations: written, and read where Hydra is missing")
+    add("--source", type=Path, default=ROOT, help="another checkout, whose engine is timed; the default is this one")
     add("--label", default="", help="a word that tells this run from others in the tables")
     add("--no-page", action="store_true", help="leave docs/performance.md as it is")
     return parser.parse_args()
@@ -102,6 +103,7 @@ def furnished(options: argparse.Namespace, folder: Path) -> Studio:
         threads=options.threads[0],
         peers=seated(options.peer, parameters, folder),
         configurations=options.configurations,
+        source=options.source.resolve(),
     )
 
 
