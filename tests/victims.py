@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import kills
 
-kills.PROCESSES.set_forkserver_preload([*kills.PRELOADED, "stylelab.__main__", "pytest"])
+kills.PROCESSES.set_forkserver_preload([*kills.PRELOADED, "stylelab.__main__", "stylelab.trial", "optuna", "pytest"])
 
 
 @pytest.fixture(scope="session")

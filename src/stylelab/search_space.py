@@ -1,11 +1,12 @@
 """The space that a study searches, from Hydra's overrides: `interval(1e-4,1e-1)`, `tag(log, ...)`, `max,average`."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Transformer
+from hydra.core.override_parser.types import Override, ParsedElementType, Quote, QuotedString, Transformer
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,12 @@ def _dimension(key: str, override: Override) -> Dimension:
     if unknown := tags - {"log"}:
         raise ValueError(f"{key}: found the tag {', '.join(sorted(unknown))}, expected log or none")
     if override.is_choice_sweep():
-        choices = tuple(override.sweep_iterator(transformer=Transformer.encode))
+        choices = {repr(choice): choice for choice in override.sweep_iterator(transformer=_encoded)}
         if not choices:
             raise ValueError(f"{key}: found no value to choose from: give at least two")
         if tags:
             raise ValueError(f"{key}: the tag log has no effect on a choice: give an interval or a range")
-        return Choice(tuple(dict.fromkeys(choices)))
+        return Choice(tuple(choices.values()))
     if override.is_interval_sweep():
         return _checked(key, Interval(value.start, value.end, step=None, log="log" in tags), override.input_line)
     values = sorted(value.range())
@@ -107,6 +108,13 @@ def _dimension(key: str, override: Override) -> Dimension:
     if tags and (step != 1 or not isinstance(values[0], int)):
         raise ValueError(f"{key}: a range tagged log counts in steps of 1: use interval(...), or no tag")
     return _checked(key, Interval(values[0], values[-1], step=step, log="log" in tags), override.input_line)
+
+
+def _encoded(value: ParsedElementType) -> bool | int | float | str:
+    """A choice as a plain value; a text that an override could not hold bare in quotes, a list as it is written."""
+    if isinstance(value, str) and re.search(r"""[,'"=(){}\[\]]""", value):
+        return QuotedString(value, Quote.single).with_quotes()
+    return Transformer.encode(value)
 
 
 def _checked(key: str, found: Interval, line: str) -> Interval:

@@ -71,8 +71,8 @@ def _check_same(study: "Study", common: Mapping[str, Any], space: SearchSpace) -
     for key, value in common.items():
         if before.get(key, value) != value:
             raise ValueError(
-                f"{key}: the study {study.study_name} was begun with {before[key]}, and now finds {value}: its runs "
-                "would not compare: name another study by sweep=NAME"
+                f"{key.removeprefix('configuration.')}: the study {study.study_name} was begun with {before[key]}, and "
+                f"now finds {value}: its runs would not compare: name another study by sweep=NAME"
             )
     known = [trial.distributions for trial in study.get_trials(deepcopy=False) if trial.distributions]
     for key, dimension in space.dimensions.items():

@@ -159,5 +159,5 @@ def show(summary: Mapping[str, Any]) -> None:
         values = [f"{value:>{width}.4g}" for value, width in zip(trial["values"], widths.values(), strict=True)]
         params = " ".join(f"{key}={shown(value)}" for key, value in trial["params"].items())
         print("  ".join([f"{number:>5}", *values, f"{trial['folder']}/pastiche.png ({params})"]))
-    for metric, parts in summary["importances"].items():
+    for metric, parts in summary["importances"].items() if len(summary["space"]) > 1 else ():
         print(f"importance for {metric}: {', '.join(f'{key} {part:.2f}' for key, part in parts.items())}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock
 
-from stylelab.schema import at_least, build, same_length, suggestion
+from stylelab.schema import KINDS, at_least, build, same_length, suggestion
 from stylelab.search_space import Choice, Dimension
 from stylelab.store import without_password
 
@@ -97,7 +97,7 @@ class Settings:
 def _check_part(name: str, found: Mapping[str, Any], kinds: Mapping[str, str], *, number: str, least: int) -> None:
     for key, expected in (("kind", str), (number, int)):
         if type(found.get(key)) is not expected:
-            raise ValueError(f"hydra.sweeper.{name}.{key}: found {found.get(key)!r}, expected a {expected.__name__}")
+            raise ValueError(f"hydra.sweeper.{name}.{key}: found {found.get(key)!r}, expected {KINDS[expected]}")
     if found["kind"] not in kinds:
         raise ValueError(
             f"hydra.sweeper.{name}.kind: there is no {found['kind']}{suggestion(found['kind'], list(kinds))}"
@@ -203,11 +203,9 @@ def open_storage(address: str) -> "BaseStorage":
     try:
         return optuna.storages.RDBStorage(address, engine_kwargs=engine)
     except ImportError as error:  # Optuna's own words for a missing driver
-        package = "psycopg[binary]" if address.startswith("postgresql:") else "the driver"
+        cure = ": pip install 'psycopg[binary]'" if address.startswith("postgresql:") else ""
         shown = without_password(address)
-        raise ValueError(
-            f"hydra.sweeper.storage: {shown} needs a driver that is not installed: pip install {package!r}"
-        ) from error
+        raise ValueError(f"hydra.sweeper.storage: {shown} needs a driver that is not installed{cure}") from error
     except Exception as error:  # whatever a database's driver says
         said = " ".join(str(error.__cause__ or error).split()).replace(address, without_password(address))[:300]
         raise ValueError(f"hydra.sweeper.storage: {without_password(address)} can't be used: {said}") from error
