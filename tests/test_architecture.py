@@ -17,7 +17,7 @@ RANKS = {
     0: "layers losses schema provenance pictures devices parameter_files errors interrupts store",
     1: "vgg embedded images spec autograd configuration run_folder",
     2: "engine parameters pyramid composition work search_space",
-    3: "objective networks reference job study_settings",
+    3: "objective networks reference sharing job study_settings",
     4: "descent cost sweep reproduction study_record",
     5: "transfer study",
     6: "recorders measurements console membership",
@@ -30,7 +30,7 @@ UPWARD = {  # (from, to) -> why an import may go up
     ("sweep", "sweep_tracking"): "a sweep's parent run; within a function, because MLflow takes seconds to import",
 }
 CORE = ["layers", "losses", "schema", "spec", "pictures", "images", "pyramid", "vgg", "embedded", "parameters"]
-CORE += ["networks", "autograd", "objective", "descent", "transfer"]
+CORE += ["networks", "autograd", "objective", "sharing", "descent", "transfer"]
 WITHOUT_TORCH = ["layers", "schema", "spec", "pictures", "pyramid", "parameter_files", "provenance", "job"]
 WITHOUT_TORCH += ["configuration", "console"]
 LONGEST_FUNCTION, LONGEST_MODULE = 60, 400  # lines

@@ -58,7 +58,8 @@ def adam(clamp: bool = False) -> Adam:
 
 
 def paint(objective: Objective, canvas: Tensor, optimizer: Optimizer, steps: int) -> list[Tensor]:
-    return [c for _, c, _ in descend(lambda _: objective, canvas, optimizer, steps=steps, tolerance=0)]
+    found = descend(lambda _: objective, canvas, optimizer, steps=steps, tolerance=0)
+    return [evaluation.canvas for _, evaluation in found if evaluation.losses]
 
 
 def paint_by_torch(objective: Objective, canvas: Tensor, optimizer_of: Callable, steps: int) -> list[Tensor]:
@@ -221,24 +222,24 @@ def saved_and_loaded(state: dict) -> dict:
 def test_a_saved_state_goes_on_bit_for_bit(objective, image, make, dtype, stop):
     of, start = objective(dtype), image(3, 24, 20).to(dtype)
     optimizer, state, found = make(), None, []
-    for index, canvas, losses in descend(lambda _: of, start, optimizer, steps=10, tolerance=0):
+    for index, evaluation in descend(lambda _: of, start, optimizer, steps=10, tolerance=0):
         if index == stop:
-            state = saved_and_loaded({"canvas": canvas, "optimizer": optimizer.state()})
+            state = saved_and_loaded({"canvas": evaluation.canvas, "optimizer": optimizer.state()})
         if index >= stop:
-            found.append((canvas, losses.values()))
+            found.append((evaluation.canvas, evaluation.losses.values()))
     again = make()
     again.restore(state["optimizer"])
     resumed = descend(lambda _: of, state["canvas"], again, steps=10, tolerance=0, first=stop)
-    for (canvas, values), (index, other, losses) in zip(found, resumed, strict=True):
-        assert torch.equal(canvas, other), f"canvas {index}"
-        assert values == losses.values()
+    for (canvas, values), (index, other) in zip(found, resumed, strict=True):
+        assert torch.equal(canvas, other.canvas), f"canvas {index}"
+        assert values == other.losses.values()
 
 
 @pytest.mark.parametrize("make", [lbfgs, adam])
 def test_a_state_does_not_change_while_painting_goes_on(objective, image, make):
     of, optimizer = objective(), make()
     steps = descend(lambda _: of, image(3, 24, 20), optimizer, steps=8, tolerance=0)
-    for index, _, _ in steps:
+    for index, _ in steps:
         if index == 5:
             break
     state = optimizer.state()
@@ -250,8 +251,8 @@ def test_a_state_does_not_change_while_painting_goes_on(objective, image, make):
 
 def test_the_losses_of_a_step_are_those_of_its_own_canvas(objective, image):
     of = objective()
-    for _, canvas, losses in descend(lambda _: of, image(3, 24, 20), lbfgs(), steps=5, tolerance=0):
-        assert losses.values() == of.evaluate(canvas)[0].values()
+    for _, found in descend(lambda _: of, image(3, 24, 20), lbfgs(), steps=5, tolerance=0):
+        assert found.losses.values() == of.evaluate(found.canvas)[0].values()
 
 
 def test_a_step_is_one_evaluation():
@@ -280,7 +281,7 @@ def halving_steps(tolerance: float, **more: object) -> list[tuple[int, float]]:
     bowl = Bowl(torch.ones(1, dtype=torch.float64))
     start = torch.ones(1, dtype=torch.float64)
     found = descend(lambda _: bowl, start, Halving(), steps=6, tolerance=tolerance, **more)
-    return [(index, losses.total) for index, _, losses in found]
+    return [(index, evaluation.losses.total) for index, evaluation in found]
 
 
 def test_a_tolerance_stops_when_a_step_changes_the_loss_by_a_smaller_part():
@@ -305,4 +306,4 @@ def test_no_pair_is_formed_across_a_change_of_the_objective():
 def test_a_change_of_the_objective_is_no_reason_to_stop():
     narrow, wide = Bowl(torch.tensor([1.0]), centre=0.5), Bowl(torch.tensor([1.0]), centre=-1.0)
     found = descend(lambda index: narrow if index < 1 else wide, torch.tensor([0.0]), adam(), steps=3, tolerance=0.9)
-    assert [index for index, _, _ in found] == [0, 1, 2]
+    assert [index for index, _ in found] == [0, 1, 2]

@@ -179,7 +179,7 @@ def test_each_level_is_finished_in_float32(paint):
     """5 + 1 canvases, 0.4 of them: the last two."""
     steps = paint({"pyramid.steps": [5]} | BFLOAT16)
     exact = paint({"pyramid.steps": [5]})
-    networks = [step.objective.network for step in steps]
+    networks = [step.objective.network.network for step in steps]
     assert [network.arithmetic for network in networks] == [torch.bfloat16] * 4 + [torch.float32] * 2
     assert all(step.canvas.dtype == torch.float32 for step in steps)
     assert steps[0].losses.total == pytest.approx(exact[0].losses.total, rel=0.05)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,6 +16,20 @@ class Encoding(Protocol):
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) in [0, 1] -> {layer: (N, C, h, w)}."""
+
+
+@runtime_checkable
+class Network(Protocol):
+    """A network that compares: `Autograd`, or an engine."""
+
+    def features(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """As `Autograd.features`."""
+
+    def grams(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """As `Autograd.grams`."""
+
+    def against(self, comparisons: Sequence[Comparison]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """As `Autograd.against`."""
 
 
 class Autograd:

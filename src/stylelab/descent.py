@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from stylelab.objective import Losses, Objective
+from stylelab.objective import Evaluation, Objective
 
 State = dict[str, Tensor | float | int | None]
 
@@ -215,8 +215,8 @@ def descend(
     tolerance: float,
     first: int = 0,
     previous: float | None = None,
-) -> Iterator[tuple[int, Tensor, Losses]]:
-    """Canvas after canvas with its own losses: `first` to `steps`, both included.
+) -> Iterator[tuple[int, Evaluation]]:
+    """Canvas after canvas: `first` to `steps`, both included.
 
     Args:
         objective_at: the objective of each index, evaluated once per canvas.
@@ -228,7 +228,8 @@ def descend(
         previous: the total loss of the canvas before, where there was one.
 
     Yields:
-        Index, canvas, and the losses of that very canvas (torch.optim's L-BFGS reports those of the one before).
+        Index, and the evaluation of that very canvas (torch.optim's L-BFGS reports the losses of the one before), which
+        is made at once by whoever wants its losses, or else when the next one is asked for.
     """
     last_objective = None
     for index in range(first, steps + 1):
@@ -237,12 +238,12 @@ def descend(
             optimizer.objective_changed()
             previous = None
         last_objective = objective
-        found, gradient = objective.evaluate(canvas)
-        yield index, canvas, found
+        evaluation = Evaluation(objective, canvas)
+        yield index, evaluation
         if tolerance:
-            total = found.total
+            total = evaluation.losses.total
             if previous is not None and abs(previous - total) <= tolerance * abs(previous):
                 return
             previous = total
         if index < steps:
-            canvas = optimizer.step(canvas, gradient)
+            canvas = optimizer.step(canvas, evaluation.gradient)

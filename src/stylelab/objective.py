@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from stylelab import losses
-from stylelab.autograd import Autograd, Encoding
-from stylelab.engine import Engine
+from stylelab.autograd import Autograd, Encoding, Network
 from stylelab.losses import Comparison
 
 
@@ -83,7 +83,7 @@ class Objective:
     """Content, style and variation of a canvas against targets that are captured once.
 
     Args:
-        encoder: the network, frozen: an engine, or else a module that autograd differentiates.
+        encoder: the network, frozen: one that compares by itself, or else a module that autograd differentiates.
         weighting: which layers count, and how much.
         content: (1, 3, H, W) in [0, 1], of the canvas's size.
         styles: pictures in [0, 1] of any sizes, with weights that sum to one. Their Gram matrices are averaged: with
@@ -92,14 +92,14 @@ class Objective:
 
     def __init__(
         self,
-        encoder: Encoding | Engine,
+        encoder: Encoding | Network,
         *,
         weighting: Weighting,
         content: Tensor,
         styles: Sequence[tuple[float, Tensor]],
     ) -> None:
         self.encoder = encoder
-        self.network = encoder if isinstance(encoder, Engine) else Autograd(encoder)
+        self.network = encoder if isinstance(encoder, Network) else Autograd(encoder)
         self.weighting = weighting
         self.capture(content, styles)
 
@@ -113,9 +113,10 @@ class Objective:
                 self.grams[layer] = self.grams.get(layer, 0) + share * gram
         self.terms = tuple(self._terms())
         self.factors = [self._factor(term) for term in self.terms if term.layer]
-        self.compare = self.network.against(
-            [self._comparison(term, factor) for term, factor in zip(self.terms, self.factors, strict=False)]
-        )
+        self.comparisons = [
+            self._comparison(term, factor) for term, factor in zip(self.terms, self.factors, strict=False)
+        ]
+        self.compare = self.network.against(self.comparisons)
 
     def _comparison(self, term: Term, factor: float) -> Comparison:
         target = (self.features if term.kind == "content" else self.grams)[term.layer]
@@ -148,9 +149,13 @@ class Objective:
         Returns:
             The losses, and the gradient, of the canvas's shape and type, not attached to any graph.
         """
+        errors, gradient = self.compare(canvas.detach())
+        return self.completed(canvas, errors[:, 0], gradient)
+
+    def completed(self, canvas: Tensor, errors: Tensor, gradient: Tensor) -> tuple[Losses, Tensor]:
+        """What `evaluate` returns, from the errors of the comparisons and their gradient, which is written to."""
         canvas = canvas.detach()
-        errors, gradient = self.compare(canvas)
-        unweighted = errors[:, 0] * errors.new_tensor(self.factors)
+        unweighted = errors * errors.new_tensor(self.factors)
         if self.weighting.variation:
             variation, at_canvas = self._variation(canvas)
             unweighted, gradient = torch.cat((unweighted, variation)), gradient.add_(at_canvas)
@@ -188,3 +193,28 @@ class Objective:
         if alpha and beta:
             found["alpha_over_beta"] = alpha / beta
         return found
+
+
+class Evaluation:
+    """An objective and a canvas: evaluated when its losses or its gradient are first asked for, or before, with others.
+
+    Args:
+        canvas: (1, 3, H, W), in [0, 1] or near it.
+    """
+
+    def __init__(self, objective: Objective, canvas: Tensor) -> None:
+        self.objective, self.canvas = objective, canvas
+
+    @cached_property
+    def found(self) -> tuple[Losses, Tensor]:
+        """The losses and the gradient; may be set from a batch's."""
+        return self.objective.evaluate(self.canvas)
+
+    @property
+    def losses(self) -> Losses:
+        return self.found[0]
+
+    @property
+    def gradient(self) -> Tensor:
+        """Of the canvas's shape and type."""
+        return self.found[1]

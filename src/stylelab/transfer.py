@@ -3,35 +3,55 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from stylelab import engine, images, pictures
+from stylelab import images, pictures
 from stylelab.descent import Adam, Lbfgs, Optimizer, descend
-from stylelab.objective import CONVENTIONS, Losses, Objective, Weighting
+from stylelab.objective import CONVENTIONS, Evaluation, Losses, Objective, Weighting
 from stylelab.pyramid import Level, levels
+from stylelab.sharing import Resident
 from stylelab.spec import Spec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One canvas with its losses, on its way."""
+    """One canvas on its way, with what is to judge it."""
 
     level: int
     index: int  # within the level; 0 is the canvas that the level starts from
     number: int  # over all levels
-    canvas: Tensor  # (1, 3, H, W), in [0, 1] or near it
-    losses: Losses
-    objective: Objective
+    evaluation: Evaluation
     state: Callable[[], dict[str, Any]]  # all that painting on from here needs; valid until the next step is asked for
+
+    @property
+    def canvas(self) -> Tensor:
+        """(1, 3, H, W), in [0, 1] or near it."""
+        return self.evaluation.canvas
+
+    @property
+    def objective(self) -> Objective:
+        return self.evaluation.objective
+
+    @cached_property
+    def losses(self) -> Losses:
+        """Of this very canvas; evaluated now, unless that was done together with other runs' canvases.
+
+        Raises:
+            FloatingPointError: a loss is not finite.
+        """
+        losses = self.evaluation.losses
+        _check_finite(losses, self.level, self.index)
+        return losses
 
 
 def transfer(
     spec: Spec,
-    network: nn.Module,
+    network: nn.Module | Resident,
     *,
     content: Image.Image,
     styles: Sequence[Image.Image],
@@ -41,7 +61,7 @@ def transfer(
     """Paint.
 
     Args:
-        network: encodes images at the layers in use; in float32.
+        network: encodes images at the layers in use; in float32. A `Resident` is on the device already.
         content, styles: decoded pictures, at their own sizes.
         resume: what `Step.state` returned in an earlier process; the step it was taken at is yielded again.
 
@@ -51,21 +71,21 @@ def transfer(
     Raises:
         FloatingPointError: a loss is not finite.
     """
-    network = network.to(device)
+    resident = network if isinstance(network, Resident) else Resident(network.to(device))
     number, first, canvas = 0, 0, None
     sizes = levels(spec, content=content.size, styles=[style.size for style in styles])
     if resume is not None:
         number, first, canvas = resume["number"], resume["index"], resume["canvas"].to(device)
         sizes = sizes[resume["level"] :]
     for level in sizes:
-        easel = _Easel(spec, network, level, content, styles, device)
+        easel = _Easel(spec, resident, level, content, styles, device)
         start = easel.first_canvas(canvas)
         optimizer, previous = _optimizer(spec), None
         if resume is not None:
             optimizer.restore(_moved(resume["optimizer"], device))
             previous, resume = resume["previous"], None
         objective = easel.objective_at(first)
-        for index, canvas, losses in descend(
+        for index, evaluation in descend(
             easel.objective_at,
             start,
             optimizer,
@@ -74,19 +94,18 @@ def transfer(
             first=first,
             previous=previous,
         ):
-            _check_finite(losses, level.number, index)
             if easel.objective_at(index) is not objective:  # its losses compare with none before
                 objective, previous = easel.objective_at(index), None
-            yield Step(
+            canvas = evaluation.canvas
+            step = Step(
                 level=level.number,
                 index=index,
                 number=number,
-                canvas=canvas,
-                losses=losses,
-                objective=objective,
+                evaluation=evaluation,
                 state=_state(level.number, index, number, canvas, optimizer, previous),
             )
-            previous = losses.total
+            yield step
+            previous = step.losses.total
             number += 1
         first = 0
 
@@ -113,13 +132,13 @@ class _Easel:
     def __init__(
         self,
         spec: Spec,
-        network: nn.Module,
+        resident: Resident,
         level: Level,
         content: Image.Image,
         styles: Sequence[Image.Image],
         device: torch.device,
     ) -> None:
-        self.spec, self.network, self.level = spec, network, level
+        self.spec, self.resident, self.level = spec, resident, level
         self.content = images.from_picture(pictures.resize(content, level.canvas)).to(device)
         self.styles = [
             images.from_picture(pictures.resize(style, size)).to(device)
@@ -141,7 +160,7 @@ class _Easel:
         shares = self.spec.images.style_weights or [1.0] * len(self.styles)
         whole = sum(shares)
         return Objective(
-            engine.fastest(self.network, getattr(torch, arithmetic)),
+            self.resident.encoder(getattr(torch, arithmetic)),
             weighting=weighting(self.spec),
             content=self.content,
             styles=[(share / whole, style) for share, style in zip(shares, self.styles, strict=True)],
