@@ -197,6 +197,12 @@ def test_a_missing_picture_is_named_by_its_key(tmp_path):
         pictures.load(tmp_path / "nowhere.png", key="images.style[1]")
 
 
+def test_a_folder_or_a_device_is_no_picture(tmp_path):
+    for path in (tmp_path, "/dev/zero"):
+        with pytest.raises(ValueError, match=f"^images.content: {path} is no file but a folder or a device: give"):
+            pictures.load(path, key="images.content")
+
+
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_picture_is_refused(tmp_path, content):
     (tmp_path / "notes.png").write_bytes(content)

@@ -84,13 +84,21 @@ def test_a_checkpoint_that_does_not_do_is_set_aside_and_the_run_starts_afresh(pl
     whole = checkpoint.read_bytes()
     state = torch.load(checkpoint, weights_only=True)
     fewer_rows = "\n".join(state["losses"].splitlines()[:-2]) + "\n"
+    pixel = whole.index(state["state"]["canvas"].numpy().tobytes()) + 100  # a byte of the canvas
     unfit = {
+        "empty": (lambda: checkpoint.write_bytes(b""), "can't be read"),
         "cut": (lambda: checkpoint.write_bytes(whole[: len(whole) // 2]), "can't be read"),
+        "a folder": (checkpoint.mkdir, "can't be read"),
+        "a wrong bit": (
+            lambda: checkpoint.write_bytes(whole[:pixel] + bytes([whole[pixel] ^ 1]) + whole[pixel + 1 :]),
+            "bytes were changed",
+        ),
         "noise": (lambda: checkpoint.write_bytes(os.urandom(1000)), "can't be read"),
         "older layout": (lambda: torch.save(state | {"layout": 0}, checkpoint), "another version of the algorithm"),
         "other key": (lambda: torch.save(state | {"key": "0" * 64}, checkpoint), "another run"),
         "losses": (lambda: torch.save(state | {"losses": fewer_rows}, checkpoint), "losses are not complete"),
     }
+    checkpoint.unlink()
     for number, (damage, reason) in enumerate(unfit.values(), 1):
         damage()
         process = kills.begin(

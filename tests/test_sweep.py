@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from victims import TAGGED, Place, kills
 from stylelab import run_folder
 from stylelab.composition import composed_sweep
 from stylelab.errors import SweepFailed
-from stylelab.sweep import FAULTS, checked, conduct, differing
+from stylelab.sweep import FAULTS, check_unchanged, checked, conduct, differing, note_fault
 
 STEPS = "optimizer.steps=4"
 COUNTS = "select value from tags where key = 'stylelab.counts'"
@@ -200,7 +201,6 @@ def test_more_members_than_a_tag_holds_are_linked_in_several(tmp_path: Path, emp
 
 
 def many_members(store: str, outputs: str) -> None:
-    import shutil
     from types import SimpleNamespace
 
     from stylelab.sweep_tracking import SweepTracker
@@ -246,7 +246,6 @@ def test_a_parent_that_a_dead_sweep_left_is_closed_by_another_sweep_a_living_one
 
 
 def parents_of_others(store: str, outputs: str) -> None:
-    import shutil
     from types import SimpleNamespace
 
     from stylelab.sweep import claim_name
@@ -272,3 +271,25 @@ def parents_of_others(store: str, outputs: str) -> None:
     }
     assert status["dead"].data.tags["stylelab.reason"] == "its process died"
     assert tracker("other").run_id == other.run_id  # the same runs' next sweep goes on with it
+
+
+def test_a_picture_replaced_during_a_sweep_stops_the_runs_that_follow(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    runs, compose, config = swept(place, "seed=range(2)")
+
+    def launch(jobs, environment) -> None:
+        monkeypatch.setenv(FAULTS, environment[FAULTS])
+        first = checked(jobs[:1], compose)[0].job
+        check_unchanged(first)
+        finish_by_hand(first)
+        shutil.copy(place.folder / "style.png", place.folder / "content.png")
+        with pytest.raises(ValueError, match="a picture or parameter file was changed after") as found:
+            check_unchanged(checked(jobs[1:], compose)[0].job)
+        note_fault(1, found.value)
+
+    with pytest.raises(SweepFailed, match="1 of 2"):
+        conduct(runs, compose=compose, launch=launch, config=config)
+    table = capsys.readouterr().out
+    assert "failed       ValueError: images: a picture or parameter file was changed" in table
+    assert "1 finished, 1 failed" in table

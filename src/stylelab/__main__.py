@@ -12,8 +12,10 @@ def paint(config: DictConfig) -> None:
 
     with console.one_line_errors_of_a_job():
         from stylelab.job import prepare
+        from stylelab.sweep import check_unchanged
 
         job = prepare(plain(config))
+        check_unchanged(job)
         from stylelab.runner import run  # imports torch: after everything that can be wrong with the configuration
         from stylelab.trial import watchers
 

@@ -60,10 +60,12 @@ _sizes: dict[str, pictures.Size] = {}  # of the pictures checked by this process
 
 def _size_of(path: str, *, key: str) -> pictures.Size:
     """A picture's size, after decoding it whole; once for the same bytes."""
+    if not Path(path).is_file():
+        return pictures.load(path, key=key).size  # says what is wrong
     try:
         sha256 = parameter_files.sha256_of(Path(path))
     except OSError:
-        return pictures.load(path, key=key).size  # says what is wrong
+        return pictures.load(path, key=key).size
     if sha256 not in _sizes:
         _sizes[sha256] = pictures.load(path, key=key).size
     return _sizes[sha256]

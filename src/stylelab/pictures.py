@@ -23,6 +23,8 @@ def load(path: str | Path, *, key: str) -> Image.Image:
     Raises:
         ValueError: the file is missing, or no picture, or broken.
     """
+    if Path(path).exists() and not Path(path).is_file():
+        raise ValueError(f"{key}: {path} is no file but a folder or a device: give the path of a picture")
     try:
         with Image.open(path) as file:
             file.load()

@@ -25,6 +25,7 @@ from stylelab.job import Job, prepare
 SWEEP_RUN = "STYLELAB_SWEEP_RUN"  # environment of a sweep's jobs: the parent's MLflow run id
 SWEEP_NAME = "STYLELAB_SWEEP"  # the sweep's name
 FAULTS = "STYLELAB_SWEEP_FAULTS"  # and the folder for what stops a run before it has a folder of its own
+INPUTS = "inputs"  # in that folder: hashes of what the runs are painted from
 MOST_LAUNCHES = 2  # of one run whose worker dies; a run that fails by itself is launched once
 
 Compose = Callable[[Sequence[str]], Any]
@@ -122,6 +123,23 @@ def differing(jobs: Sequence[Sequence[str]]) -> list[str]:
     return [" ".join(override for override in job if override not in common) for job in jobs]
 
 
+def check_unchanged(job: Job) -> None:
+    """Refuse a sweep's run whose pictures or parameters are no longer those that the sweep was checked with.
+
+    Raises:
+        ValueError: says so; it would be another run than the sweep's.
+    """
+    known = Path(os.environ[FAULTS]) / INPUTS if os.environ.get(FAULTS) else None
+    if known is not None and known.is_file() and _inputs(job) not in known.read_text().splitlines():
+        raise ValueError("images: a picture or parameter file was changed after the sweep was checked: start it again")
+
+
+def _inputs(job: Job) -> str:
+    """The hashes of the files that a run is painted from."""
+    of = job.decisive
+    return " ".join([of["content"], *of["styles"], *of["parameters"].values()])
+
+
 def note_fault(number: int, error: BaseException) -> None:
     """Leave what stopped a sweep's run where the sweep finds it, even before the run had a folder of its own."""
     if os.environ.get(FAULTS):
@@ -183,6 +201,7 @@ class Batch:
             launches.update(member.job.key for member in remaining)
             faults = self.folder / f"faults-{os.getpid()}-{max(launches.values())}"
             faults.mkdir(parents=True, exist_ok=True)
+            (faults / INPUTS).write_text("\n".join(dict.fromkeys(_inputs(member.job) for member in remaining)))
             broken = False
             try:
                 launch([member.overrides for member in remaining], self.parent.environment | {FAULTS: str(faults)})
