@@ -405,6 +405,7 @@ def test_a_page_of_a_hundred_runs_opens_at_once(browser, tmp_path):
         pictures={run.run_id: scene for run in runs},
         inputs={run.run_id: sheet.Inputs(content=scene, styles=(scene,)) for run in runs},
         curves={run.run_id: {"loss/total": [(n, 1 / (n + 1)) for n in range(500)]} for run in runs},
+        studies=(),
         metric=None,
         written="",
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from stylelab.report import charts, sheet, tables
+from stylelab.report import charts, sheet, study, tables
 from stylelab.report.axes import ABSENT, EACH, SEED, Axis, common, differences
 from stylelab.report.conclusions import RULERS, refusal, replicates, rulers
 from stylelab.report.embedding import compressed_plotly, data_uri, embedded_json, environment, pixels
@@ -36,6 +36,7 @@ class Material:
     pictures: Mapping[str, Image.Image]  # by run id
     inputs: Mapping[str, sheet.Inputs]  # by run id
     curves: Mapping[str, Mapping[str, charts.Curve]]  # by run id and metric
+    studies: tuple[Mapping[str, Any], ...]  # study.json of each
     metric: str | None  # the one to judge by; None: the reference metrics
     written: str
 
@@ -60,6 +61,7 @@ def render(material: Material) -> str:
         columns_heading=grid.columns.heading if grid.columns else None,
         several_pictures=len({pictures_of(run) for run in runs}) > 1,
         rulers=[(ruler, RULER_NAMES[ruler]) for ruler in rulers(runs)],
+        studies=[study.section(found, runs, material.pictures) for found in material.studies],
         axes=table_axes,
         rows=[_row(run, table_axes, shown) for run in runs],
         missing=[[label_of(axis, found) for axis in table_axes] for found in tables.missing(grid)],

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
 SWEEP = "tags.`stylelab.role` = 'sweep'"
+STUDY = "study.json"  # artifact of a study's own run
 READERS = 8  # threads: a server's answers are waited for together
 LONGEST_PAGE = 1000  # runs that MLflow returns at once
 Found = TypeVar("Found")
@@ -222,6 +223,14 @@ class Store:
             with self._artifact(run.run_id, f"inputs/{name}.png") as file:
                 found.append(_opened(file))
         return found[0], tuple(style for style in found[1:] if style is not None)
+
+    def studies(self, parents: Sequence[str]) -> list[Mapping[str, Any]]:
+        """What the sweeps among these runs that were studies kept of themselves."""
+        found = []
+        for run_id in parents:
+            with self._artifact(run_id, STUDY) as file:
+                found += [json.loads(file.read_text())] if file else []
+        return found
 
     def pictures(self, runs: Sequence[Run], *, longest: int) -> dict[str, Image.Image]:
         """The picture of each run that has one, by run id, no side longer than `longest` pixels."""

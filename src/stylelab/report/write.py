@@ -53,6 +53,7 @@ def write(
         pictures=store.pictures(runs, longest=LONGEST),
         inputs=inputs(store, runs),
         curves=store.curves(runs, charts.LOSSES),
+        studies=tuple(store.studies(selection.parents)),
         metric=metric,
         written=time.strftime("%Y-%m-%d %H:%M"),
     )
