@@ -24,7 +24,7 @@ import machine
 from sections import spread
 from speed import PAIRS, PICTURES, say
 from studio import ROOT, SHAPE, Studio, random_parameters
-from turns import Contestant, Table
+from turns import Table, Turn
 
 HISTORY = ROOT / "benchmarks" / "history.jsonl"
 LIMIT = 1.05  # of what it took before
@@ -124,8 +124,8 @@ def checked_out(commit: str, folder: Path) -> Path:
 
 def measured(now: Studio, before: Studio) -> dict[str, Quantity]:
     """All quantities, in batches until each is settled or enough has been tried."""
-    names = ("float32 evaluation", "bfloat16 evaluation", "L-BFGS step", "start to first evaluation")
-    found = {name: Quantity("CPU s") for name in names} | {"peak memory": Quantity("MB")}
+    found = {name: Quantity("CPU s") for name in (*PROGRAMS, "start to first evaluation")}
+    found["peak memory"] = Quantity("MB")
     for batch in range(MOST_BATCHES):
         one_batch(now, before, found)
         say(f"{batch + 1}: " + ", ".join(f"{name} {interval(of.ratios)[1]:.3f}" for name, of in found.items()))
@@ -136,37 +136,40 @@ def measured(now: Studio, before: Studio) -> dict[str, Quantity]:
 
 def one_batch(now: Studio, before: Studio, found: Mapping[str, Quantity]) -> None:
     """New processes, their turns."""
-    contestants = [now.plain(now.painting(SIDE))]
-    for which, studio in ((NOW, now), (BEFORE, before)):
-        contestants += _renamed(which, studio)
-    with Table(contestants) as table:
+    sides = {NOW: now, BEFORE: before}
+    contestants = [studio.several(which, programs(which, studio)) for which, studio in sides.items()]
+    with Table([now.plain(now.painting(SIDE)), *contestants]) as table:
         kept = table.rounds(ROUNDS)
-        starts = {name: seat.start for name, seat in table.seats.items()}
+        starts = {name: seat.start.cpu_seconds for name, seat in table.seats.items()}
     plain = [turn.cpu_seconds for turn in kept[PLAIN]]
-    for name in ("float32 evaluation", "bfloat16 evaluation", "L-BFGS step"):
+    for name in PROGRAMS:
         of = found[name]
         of.now += [turn.cpu_seconds for turn in kept[f"{name}, {NOW}"]]
         of.before += [turn.cpu_seconds for turn in kept[f"{name}, {BEFORE}"]]
         of.plain += plain
-    for precision in ("float32", "bfloat16"):
-        at = {which: f"{precision} evaluation, {which}" for which in (NOW, BEFORE)}
-        for of, values in (
-            (found["start to first evaluation"], {name: turn.cpu_seconds for name, turn in starts.items()}),
-            (found["peak memory"], {name: max(t.peak_mb for t in turns) for name, turns in kept.items()}),
-        ):
-            of.now.append(values[at[NOW]])
-            of.before.append(values[at[BEFORE]])
-            of.plain.append(values[PLAIN])
+    for of, taken in ((found["start to first evaluation"], starts), (found["peak memory"], _peaks(kept))):
+        of.now.append(taken[NOW])
+        of.before.append(taken[BEFORE])
+        of.plain.append(taken[PLAIN])
 
 
-def _renamed(which: str, studio: Studio) -> list[Contestant]:
-    of = studio.painting(SIDE)
-    size = (1, 3, round(LBFGS_SIDE * SHAPE), LBFGS_SIDE)
-    settings = {"who": "lbfgs", "torch": False, "history": 20, "size": size, "device": "cpu"}
-    evaluations = [
-        studio.ours(of, precision, name=f"{precision} evaluation, {which}") for precision in ("float32", "bfloat16")
-    ]
-    return [*evaluations, studio.contestant(f"L-BFGS step, {which}", settings)]
+def _peaks(kept: Mapping[str, Sequence[Turn]]) -> dict[str, float]:
+    """Of each process, over all its programs."""
+    return {
+        which: max(turn.peak_mb for name, turns in kept.items() if name.endswith(which) for turn in turns)
+        for which in (NOW, BEFORE, PLAIN)
+    }
+
+
+PROGRAMS = ("float32 evaluation", "bfloat16 evaluation", "L-BFGS step")
+
+
+def programs(which: str, studio: Studio) -> dict[str, dict[str, Any]]:
+    """What a process does in turn, by the quantity's name."""
+    of, size = studio.painting(SIDE), (1, 3, round(LBFGS_SIDE * SHAPE), LBFGS_SIDE)
+    settings = [studio.engine(of, precision) for precision in ("float32", "bfloat16")]
+    settings.append({"who": "lbfgs", "torch": False, "history": 20, "size": size, "device": "cpu"})
+    return {f"{name}, {which}": each for name, each in zip(PROGRAMS, settings, strict=True)}
 
 
 def report(found: Mapping[str, Quantity], before: str) -> list[str]:

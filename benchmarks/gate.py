@@ -23,7 +23,9 @@ class Gate:
         self.clock: Clock = Clock()
 
     def imported(self) -> None:
-        """All that the program imports is in memory; peak memory counts from here."""
+        """All that the program imports is in memory; peak memory counts from the first time that this is said."""
+        if self._imports_mb:
+            return
         self._imports_mb = _status_mb("VmRSS")
         reset_peak()
 

@@ -1,21 +1,28 @@
 """One contestant's process: `python benchmarks/painter.py SETTINGS` with the settings as JSON; started by `turns.py`.
 
 `who` is ours (the engine, through `stylelab.transfer.transfer`), command (the command line), plain (`plain.py`), import
-(`import torch`), lbfgs (an optimizer alone), or one of the machine's limits: matrix, convolution, copy.
+(`import torch`), lbfgs (an optimizer alone), one of the machine's limits (matrix, convolution, copy), or several of
+these in turn. Each is a generator that does one turn's work at a time and yields what tells the float32 loss.
 """
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gate import CudaClock, Gate
 
 Settings = Mapping[str, Any]
+Turns = Iterator[Callable[[], float]]
 
 
-def ours(of: Settings, gate: Gate) -> None:
+def unknown() -> float:
+    """The loss where none is told."""
+    return float("nan")
+
+
+def ours(of: Settings, gate: Gate) -> Turns:
     """The engine on a configuration; judged in float32 by the yardstick every `judge_every` evaluations."""
     from stylelab import devices, networks, pictures
     from stylelab.spec import Spec
@@ -32,10 +39,16 @@ def ours(of: Settings, gate: Gate) -> None:
     styles = [pictures.load(path, key="images.style") for path in spec.images.style]
     judge = _judge(spec, device) if of["judge_every"] else None
     for step in transfer(spec, network, content=content, styles=styles, device=device):
+        evaluated(step)
         judged = (
             judge is not None and step.number % of["judge_every"] == 0 and step.level == len(spec.pyramid.steps) - 1
         )
-        gate.end_turn(lambda step=step, judged=judged: judge(step.canvas) if judged else float("nan"))
+        yield (lambda step=step: judge(step.canvas)) if judged else unknown
+
+
+def evaluated(step: Any) -> None:
+    """Have a step's canvas evaluated now, not when the next one is asked for."""
+    assert step.losses.total >= 0
 
 
 def _judge(spec: Any, device: Any) -> Any:
@@ -52,23 +65,7 @@ def _judge(spec: Any, device: Any) -> Any:
     return judge
 
 
-def command(of: Settings, gate: Gate) -> None:
-    """`stylelab OVERRIDES`, with a turn's end after each step that it paints."""
-    from stylelab import __main__, transfer
-
-    paint = transfer.transfer
-
-    def painting(*arguments: Any, **settings: Any) -> Any:
-        for step in paint(*arguments, **settings):
-            gate.end_turn()
-            yield step
-
-    transfer.transfer = painting
-    sys.argv = ["stylelab", *of["overrides"]]
-    __main__.main()
-
-
-def plainly(of: Settings, gate: Gate) -> None:
+def plainly(of: Settings, gate: Gate) -> Turns:
     """The yardstick."""
     import plain
     import torch
@@ -83,36 +80,35 @@ def plainly(of: Settings, gate: Gate) -> None:
     first = content if of["start"] == "content" else plain.noise(content.shape, of["seed"]).to(device)
     loss = plain.Loss(plain.Network(of["parameters"]).to(device), content, style)
     for _, found in plain.paint(loss, first, optimizer=of["optimizer"], steps=of["steps"]):
-        gate.end_turn(lambda found=found: found)
+        yield lambda found=found: found
 
 
-def matrix(of: Settings, gate: Gate) -> None:
+def matrix(of: Settings, gate: Gate) -> Turns:
     """A square matrix product a turn."""
     left, right = (_drawn((of["side"], of["side"]), of, gate) for _ in range(2))
     while True:
         left @ right
-        gate.end_turn()
+        yield unknown
 
 
-def convolution(of: Settings, gate: Gate) -> None:
+def convolution(of: Settings, gate: Gate) -> Turns:
     """A convolution of 3 x 3 a turn, channels last, as VGG-19's third block has it."""
     import torch
 
     layout = torch.channels_last
     image, filters = (_drawn(size, of, gate).contiguous(memory_format=layout) for size in (of["image"], of["filters"]))
-    with torch.no_grad():
-        while True:
-            torch.nn.functional.conv2d(image, filters, padding=1)
-            gate.end_turn()
+    while True:
+        torch.nn.functional.conv2d(image, filters, padding=1)
+        yield unknown
 
 
-def copy(of: Settings, gate: Gate) -> None:
+def copy(of: Settings, gate: Gate) -> Turns:
     """Numbers copied from one place to another, a turn."""
     source = _drawn((of["numbers"],), of, gate)
     target = source.clone()
     while True:
         target.copy_(source)
-        gate.end_turn()
+        yield unknown
 
 
 def _drawn(size: Sequence[int], of: Settings, gate: Gate) -> Any:
@@ -126,7 +122,7 @@ def _drawn(size: Sequence[int], of: Settings, gate: Gate) -> Any:
     return torch.randn(*size, device=of["device"]).to(kind)
 
 
-def lbfgs(of: Settings, gate: Gate) -> None:
+def lbfgs(of: Settings, gate: Gate) -> Turns:
     """A step of L-BFGS a turn, its history full, on a quadratic; memory counts from before it is made."""
     import torch
 
@@ -143,7 +139,7 @@ def lbfgs(of: Settings, gate: Gate) -> None:
     for _ in range(of["history"] + 2):
         step()
     while True:
-        gate.end_turn()
+        yield unknown
         step()
 
 
@@ -173,24 +169,59 @@ def _torch_step(canvas: Any, curvature: Any, history: int) -> Callable[[], None]
     return lambda: optimizer.step(closure)
 
 
-def importing(of: Settings, gate: Gate) -> None:
+def importing(of: Settings, gate: Gate) -> Turns:
     """`import torch` alone."""
     import torch
 
-    gate.end_turn(lambda: float(torch.zeros(())))
+    yield lambda: float(torch.zeros(()))
+
+
+def several(of: Settings, gate: Gate) -> Turns:
+    """Several programs in one process, one turn of each after the other."""
+    programs = [WHO[each["who"]](each, gate) for each in of["programs"]]
+    while True:
+        for program in programs:
+            yield next(program)
 
 
 WHO = {
     "ours": ours,
-    "command": command,
     "plain": plainly,
     "import": importing,
     "lbfgs": lbfgs,
     "matrix": matrix,
     "convolution": convolution,
     "copy": copy,
+    "several": several,
 }
 
+
+def command(of: Settings, gate: Gate) -> None:
+    """`stylelab OVERRIDES`, with a turn's end after each step that it paints."""
+    from stylelab import __main__, transfer
+
+    paint = transfer.transfer
+
+    def painting(*arguments: Any, **settings: Any) -> Any:
+        for step in paint(*arguments, **settings):
+            evaluated(step)
+            gate.end_turn()
+            yield step
+
+    transfer.transfer = painting
+    sys.argv = ["stylelab", *of["overrides"]]
+    __main__.main()
+
+
+def main() -> None:
+    """Take turns until there are no more."""
+    settings, gate = json.loads(sys.argv[1]), Gate()
+    if settings["who"] == "command":
+        command(settings, gate)
+        return
+    for loss in WHO[settings["who"]](settings, gate):
+        gate.end_turn(loss)
+
+
 if __name__ == "__main__":
-    settings = json.loads(sys.argv[1])
-    WHO[settings["who"]](settings, Gate())
+    main()

@@ -54,7 +54,7 @@ def evaluation(studio: Studio, side: int, *, seconds: float) -> dict[str, Any]:
     kernels = {
         name: each for name, each in limit.kernels(studio.precisions, studio.device).items() if each[2] == "FLOP"
     }
-    with Table([*studio.everybody(of), *_programs(studio, kernels)]) as table:
+    with Table([*studio.everybody(of), _kernels(studio, kernels)]) as table:
         kept = _rounds(table, seconds)
         starts = {name: seat.start for name, seat in table.seats.items()}
     flop = limit.total(side, round(side * SHAPE))
@@ -83,8 +83,8 @@ def evaluation(studio: Studio, side: int, *, seconds: float) -> dict[str, Any]:
     return {"side": side, "threads": studio.threads, "rounds": len(kept[YARDSTICK]), "flop": flop, "rows": rows}
 
 
-def _programs(studio: Studio, kernels: Mapping[str, limit.Kernel]) -> list[Contestant]:
-    return [studio.contestant(name, settings) for name, (settings, *_) in kernels.items()]
+def _kernels(studio: Studio, kernels: Mapping[str, limit.Kernel]) -> Contestant:
+    return studio.several("the machine", {name: settings for name, (settings, *_) in kernels.items()})
 
 
 def _peaks(
@@ -99,7 +99,7 @@ def _peaks(
 def machine_limits(studio: Studio, *, seconds: float) -> dict[str, Any]:
     """The best and the median of each kernel, in work per second of one core or of the GPU."""
     kernels = limit.kernels(studio.precisions, studio.device)
-    with Table(_programs(studio, kernels)) as table:
+    with Table([_kernels(studio, kernels)]) as table:
         kept = _rounds(table, seconds)
     rows = [
         {

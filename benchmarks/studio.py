@@ -113,11 +113,16 @@ class Studio:
         self, of: Painting, precision: str, *more: str, name: str | None = None, judge_every: int = 0
     ) -> Contestant:
         """The engine in one precision, with more overrides."""
+        return self.contestant(
+            name or f"stylelab {precision}", self.engine(of, precision, *more, judge_every=judge_every)
+        )
+
+    def engine(self, of: Painting, precision: str, *more: str, judge_every: int = 0) -> dict[str, Any]:
+        """Settings of `painter.py` for that."""
         config = self._configuration((*self._overrides(of, precision), *more))
         config["images"] |= {"content": str(of.content), "style": [str(of.style)]}
         config["network"]["path"] = str(self.parameters)
-        settings = {"who": "ours", "config": config, "judge_every": judge_every}
-        return self.contestant(name or f"stylelab {precision}", settings)
+        return {"who": "ours", "config": config, "judge_every": judge_every}
 
     def command(self, of: Painting, precision: str, *more: str) -> list[str]:
         """Overrides of the command line for the same."""
@@ -164,6 +169,11 @@ class Studio:
         theirs = self.source / "benchmarks" / "painter.py"  # with the engine of its time
         command = (sys.executable, str(theirs if theirs.is_file() else HERE / theirs.name), json.dumps(settings))
         return Contestant(name=name, command=command, environment=self.environment | environment)
+
+    def several(self, name: str, programs: Mapping[str, Mapping[str, Any]]) -> Contestant:
+        """Programs of ours, by their names, in one process."""
+        settings = {"who": "several", "programs": list(programs.values())}
+        return replace(self.contestant(name, settings), programs=tuple(programs))
 
     def everybody(self, of: Painting) -> list[Contestant]:
         """The yardstick, the engine in each precision, and the peers."""

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gate import LEAVE, TURNS
@@ -26,11 +26,13 @@ class Contestant:
         name: its row in the tables.
         command: starts a process that calls `Gate.end_turn` after each evaluation.
         environment: beside this process's own.
+        programs: names of what its turns do, one after the other; the default is one program of its own name.
     """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    programs: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +52,12 @@ class Seat:
 
     def __init__(self, contestant: Contestant) -> None:
         self.contestant = contestant
+        self.programs = contestant.programs or (contestant.name,)
         leave_to_read, self._leaving = os.pipe()
         self._told, telling = os.pipe()
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `close`)
         environment = {**os.environ, **contestant.environment, TURNS: f"{leave_to_read},{telling}"}
-        self._began = time.perf_counter()
+        began = time.perf_counter()
         self._process = subprocess.Popen(
             contestant.command,
             env=environment,
@@ -65,8 +68,10 @@ class Seat:
         )
         os.close(leave_to_read)
         os.close(telling)
-        self.start = self._listen()
-        self.start = Turn(**{**self.start.__dict__, "seconds": time.perf_counter() - self._began})
+        first = self._listen()
+        self.start = replace(first, seconds=time.perf_counter() - began)
+        for _ in self.programs[1:]:  # so that the next turn is the first program's again
+            self.turn()
 
     def turn(self) -> Turn | None:
         """Let it work for one evaluation; None where its program has come to its end."""
@@ -130,14 +135,16 @@ class Table:
         Args:
             warm_up: rounds before that are not kept.
         """
-        shuffled, order = random.Random(0), list(self.seats)
-        kept: dict[str, list[Turn]] = {name: [] for name in self.seats}
+        drawn, seats = random.Random(0), list(self.seats.values())
+        kept: dict[str, list[Turn]] = {name: [] for seat in seats for name in seat.programs}
         for number in range(-warm_up, count):
-            shuffled.shuffle(order)
-            for name in order:
-                turn = self.seats[name].turn()
-                if number >= 0:
-                    kept[name].append(turn)
+            drawn.shuffle(seats)
+            for place in range(max(len(seat.programs) for seat in seats)):
+                for seat in seats:
+                    if place < len(seat.programs):
+                        turn = seat.turn()
+                        if number >= 0:
+                            kept[seat.programs[place]].append(turn)
         return kept
 
 
