@@ -9,7 +9,7 @@ import torch
 from victims import Place, kills
 
 from stylelab import devices, provenance, run_folder
-from stylelab.reproduction import Original, compared, configuration_of
+from stylelab.reproduction import Original, as_today, compared, configuration_of
 
 STEPS = ("optimizer.steps=6", "tracking.pictures_every=0")
 
@@ -134,6 +134,39 @@ def test_a_configuration_comes_back_from_what_decided_a_picture(configuration) -
     again = provenance.canonical(found | {"device": "cpu"}, content="c", styles=[], parameters={})
     assert provenance.key_of(again) == provenance.key_of(decisive)
     assert found["layers"] == config["layers"]
+
+
+def test_a_configuration_of_another_version_is_read_as_today_s(configuration) -> None:
+    today = configuration() | {"sweep": None, "force": False, "retry": "failed"}
+    older = json.loads(json.dumps(today))
+    del older["weights"]["variation_norm"], older["optimizer"]["history"], older["reference"], older["determinism"]
+    older["optimizer"]["nesterov"] = older["flavour"] = "sweet"
+    found = as_today(older)
+    assert found["optimizer"] == today["optimizer"] | {"history": 20}  # conf/optimizer/lbfgs.yaml's
+    assert found["weights"] == today["weights"] and found["determinism"] == "default"
+    assert found.keys() == today.keys() and found["images"] == today["images"]
+    older["optimizer"]["kind"] = "muon"
+    with pytest.raises(ValueError, match=r"optimizer\.kind: found 'muon', expected lbfgs or adam"):
+        as_today(older)
+
+
+def test_every_difference_of_another_version_is_named(place: Place) -> None:
+    place.paint(*STEPS, "tracking=off")
+    (folder,) = place.folders()
+    record = json.loads((folder / "run.json").read_text())
+    whole, decisive = record["configuration"], record["decisive"]
+    del whole["weights"]["variation_norm"], decisive["configuration"]["weights.variation_norm"]
+    whole["optimizer"]["nesterov"] = decisive["configuration"]["optimizer.nesterov"] = True
+    decisive["algorithm"] = 0
+    run_folder.write(folder, record)
+    code, said = reproduce(place, folder)
+    assert code == 0 and said.splitlines()[-1] == "identical: pastiche.png has the same bytes"
+    for line in (
+        "algorithm: version 0, now ",
+        "optimizer.nesterov: was True, now no key",
+        "weights.variation_norm: was no key, now squared",
+    ):
+        assert f"\n  {line}" in said, line
 
 
 def test_tolerance_is_measured_in_pixels_and_loss(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from stylelab import parameter_files, pictures, provenance, run_folder
 from stylelab.composition import composed
 from stylelab.configuration import CONF, plain, root
 from stylelab.job import Job
+from stylelab.schema import keys_of
+from stylelab.spec import Spec
 
 MEAN_TOLERATED = 1.0  # mean difference of a pixel's channel, of 255: no eye sees it
 LOSS_TOLERATED = 0.01  # difference of the final loss, as a part of it
@@ -142,6 +144,34 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def as_today(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration that another version of the code wrote, as today's reads it.
+
+    Keys that are gone are left out, those that are new come from conf/; where they decide the picture, `differences`
+    names them.
+
+    Raises:
+        ValueError: it asks for what is gone, an optimizer for example.
+    """
+    default = plain(composed([]))
+    found = {key: config.get(key, value) for key, value in default.items()}
+    for group, keys in keys_of(Spec, found).items():
+        if lacking := [key for key in keys if key not in found[group]]:
+            known = _option_with(group, keys)
+            found[group] = found[group] | {key: known[key] for key in lacking}
+        found[group] = {key: found[group][key] for key in keys}
+    return found
+
+
+def _option_with(group: str, keys: Sequence[str]) -> Mapping[str, Any]:
+    """The values of the first option of a group that has these keys."""
+    for file in sorted((CONF / group).glob("*.yaml")):
+        values = plain(composed([f"{group}={file.stem}"]))[group]
+        if set(values) == set(keys):
+            return values
+    raise AssertionError(f"conf/{group} has no option for {', '.join(keys)}")
+
+
 def configured(original: Original, overrides: Sequence[str], *, outputs: Path, folder: Path) -> dict[str, Any]:
     """The configuration of a reproduction.
 
@@ -153,7 +183,7 @@ def configured(original: Original, overrides: Sequence[str], *, outputs: Path, f
     """
     from stylelab.store import store_uri
 
-    config = json.loads(json.dumps(original.record["configuration"]))
+    config = as_today(original.record["configuration"])
     config["reference"] = plain(composed([]))["reference"] | {"path": config["reference"]["path"]}
     values = []
     for override in overrides:
@@ -179,8 +209,8 @@ def differences(original: Original, job: Job) -> Iterator[str]:
             yield f"{name}: sha256 was {_short(was)}, now {_short(here)}"
     flat_before, flat_now = before["configuration"], now["configuration"]
     for key in sorted(flat_before.keys() | flat_now.keys()):
-        if flat_before.get(key) != flat_now.get(key):
-            yield f"{key}: was {flat_before.get(key)}, now {flat_now.get(key)}"
+        if flat_before.get(key, ...) != flat_now.get(key, ...):
+            yield f"{key}: was {flat_before.get(key, 'no key')}, now {flat_now.get(key, 'no key')}"
     yield from _circumstances(original.record)
 
 

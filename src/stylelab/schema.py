@@ -34,6 +34,21 @@ def build(record: type, values: object, *, where: str = "") -> Any:
     return record(**{name: _value(hints[name], values[name], _join(where, name)) for name in names})
 
 
+def keys_of(record: type, values: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The keys that each mapping among a record's values needs: of several records those of the one that it chooses.
+
+    Raises:
+        ValueError: a mapping chooses none.
+    """
+    found = {}
+    for name, hint in get_type_hints(record).items():
+        options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+        records = [option for option in options if is_dataclass(option)]
+        if records and isinstance(values.get(name), Mapping):
+            found[name] = tuple(_names(_chosen(records, values[name], name)))
+    return found
+
+
 def suggestion(found: str, known: Sequence[str]) -> str:
     """The end of an error line: the nearest of the known names, or all of them."""
     near = difflib.get_close_matches(found, known, n=1)
