@@ -9,11 +9,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3 python,$(shell $(name) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $(name))))
 
-.PHONY: help demo test setup lint pictures figures lock clean
+.PHONY: help demo test test-cluster setup lint pictures figures lock clean
 
 help:
 	@echo "make demo      paint one of our own picture pairs: no download, no GPU"
 	@echo "make test      the whole test suite"
+	@echo "make test-cluster  sweeps on a real Slurm and a real Ray, for half an hour; as root on Debian"
 	@echo "make lint      style checks"
 	@echo "make pictures  draw our own pictures again"
 	@echo "make figures   paint every sheet of docs/experiments.md again: hours on two cores"
@@ -42,6 +43,13 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m pytest --numprocesses logical --dist loadfile
+
+# Slurm and Ray on two nodes in network namespaces, with jobs pre-empted and killed and a node lost. Installs the extras
+# and, where they are missing, Debian's packages of Slurm.
+test-cluster: setup
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[joblib,submitit,ray]'
+	$(BIN)/python tests/cluster/slurm.py
+	$(BIN)/python tests/cluster/on_ray.py
 
 lint: setup
 	@$(BIN)/ruff check src tests images training benchmarks

@@ -76,15 +76,18 @@ def _unknown_key(key: str) -> str:
     return f"{key}: there is no such key{hint}"
 
 
+NOT_KEYS = ("defaults", "hydra", "_target_", "_convert_")  # of a file of conf/; Hydra reads them
+
+
 def _keys() -> list[str]:
     """Every key of conf/ with its group, as a user would write it."""
     found = []
     for file in sorted(CONF.glob("**/*.yaml")):
-        group = file.relative_to(CONF).parent.as_posix()
+        group = ".".join(file.relative_to(CONF).parent.parts) or "."
         values = OmegaConf.load(file)
         prefix = "" if group == "." else f"{group}."
         if group != "experiment":
-            found += [prefix + key for key in values if key not in ("defaults", "hydra")]
+            found += [prefix + key for key in values if key not in NOT_KEYS]
             found += [f"{key}.{name}" for key in values if group == "." for name in _children(values, key)]
     groups = [folder.name for folder in CONF.iterdir() if folder.is_dir()]
     return list(dict.fromkeys(groups + found))

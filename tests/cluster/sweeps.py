@@ -1,5 +1,6 @@
 """A small sweep, what it left, and what must hold of it in the end."""
 
+import atexit
 import json
 import os
 import sqlite3
@@ -35,6 +36,7 @@ class Sweep:
         command = [sys.executable, "-m", "stylelab", *self.arguments]
         environment = os.environ | {"OMP_NUM_THREADS": "1"} | dict(environment or {})
         self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env=environment)
+        atexit.register(self.process.kill)  # where the test ends before it does
         return self.process
 
     def said(self) -> str:
