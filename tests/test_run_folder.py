@@ -1,6 +1,7 @@
 """A run's folder: found by key, read whatever is in it, claimed by one living process."""
 
 import json
+import os
 import platform
 import time
 from pathlib import Path
@@ -90,12 +91,29 @@ def test_a_living_claim_of_another_host_is_respected_a_dead_one_taken(tmp_path: 
     claim.owner_file.write_text(json.dumps({"host": "elsewhere", "pid": 1, "heartbeat": time.time()}))
     assert not claim.try_to_acquire()
     told: list[str] = []
-    claim.owner_file.write_text(
-        json.dumps({"host": "elsewhere", "pid": 7, "heartbeat": time.time() - run_folder.DEAD_AFTER + 0.3})
-    )
+    claim.owner_file.write_text(json.dumps({"host": "elsewhere", "pid": 7, "heartbeat": time.time()}))
+    os.utime(claim.owner_file, (time.time() - run_folder.DEAD_AFTER + 0.3,) * 2)
     claim.acquire(tell=told.append)
     assert told == ["waiting: process 7 on elsewhere is painting this very picture"]
     assert json.loads(claim.owner_file.read_text())["host"] == platform.node()
+    claim.release()
+
+
+def test_a_clock_that_jumped_neither_kills_an_owner_nor_keeps_a_dead_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_folder, "DEAD_AFTER", 0.6)
+    claim = run_folder.Claim(tmp_path, "key")
+    owner = {"host": "hö st/'\"\n🙂", "pid": 1, "heartbeat": 0.0}
+    for beat in range(3):
+        claim.owner_file.write_text(json.dumps(owner | {"heartbeat": beat}))
+        assert not claim.try_to_acquire()
+        time.sleep(0.25)
+    tomorrow = time.time() + 1e5  # as the disk's clock put it, before it was set right
+    os.utime(claim.owner_file, (tomorrow, tomorrow))
+    assert not claim.try_to_acquire()
+    time.sleep(0.65)
+    assert claim.try_to_acquire()
     claim.release()
 
 
