@@ -10,8 +10,8 @@ from stylelab.engine.convolution import Convolution
 from stylelab.engine.passes import Band, Pool, bands, rectify_
 from stylelab.engine.targets import Target
 
-BAND_BYTES = 4 << 20  # of a layer's rows that are handled together
-LEAST_ROWS = 16  # of a band; a few more are computed twice
+BAND_BYTES = 16 << 20  # of a layer's rows that are handled together
+LEAST_ROWS = 16  # of a band; a few more around it are computed twice
 
 Targets = Mapping[str, Sequence[Target]]  # by layer
 
@@ -54,20 +54,22 @@ class Block:
             inputs: (N, channels, H, W), channels-last.
             keep: for `backward`.
         """
-        self.bands = list(self._bands(inputs))
+        self.bands = self._bands(inputs)
         self.width, self.kept, self.pooled = inputs.shape[3], {}, None
         self.inputs = inputs if keep and len(self.bands) > 1 else None
         outputs: dict[str, Tensor] = {}
         for band in self.bands:
-            here = band.reach(inputs)
-            for stage in self.stages:
+            here = band.of(inputs, len(self.stages))
+            for reach, stage in zip(reversed(range(len(self.stages))), self.stages, strict=True):
                 linear, here = stage.forward(here, targets)
-                own = band.own(here)
+                here = band.narrowed(here, reach + 1, reach)
+                own = band.narrowed(here, reach)
                 if linear is not None:
-                    _show(targets[stage.linear], band.own(linear), band)
+                    linear = band.narrowed(linear, reach + 1)
+                    _show(targets[stage.linear], linear, band)
                 _show(targets.get(stage.rectified, ()), own, band)
-                if keep and not (self.inputs is not None and stage is self.stages[0]):
-                    self._keep(stage, None if linear is None else band.own(linear), own, band, targets)
+                if keep and not self._computed_again(stage):
+                    self._keep(stage, linear, own, band, targets)
             if self.pool:
                 pooled = self.pool.forward(own)
                 _show(targets.get(self.pool_layer, ()), pooled, band.halved())
@@ -75,6 +77,9 @@ class Block:
         if keep and self.pool_layer in targets:
             self.pooled = outputs["pooled"]
         return outputs.get("pooled")
+
+    def _computed_again(self, stage: Stage) -> bool:
+        return self.inputs is not None and stage is self.stages[0]
 
     def _keep(self, stage: Stage, linear: Tensor | None, rectified: Tensor, band: Band, targets: Targets) -> None:
         if linear is not None:
@@ -91,39 +96,44 @@ class Block:
     def backward(self, gradient: Tensor | None, targets: Targets) -> Tensor:
         """The gradient at the inputs from that at the outputs; None: nothing behind this block is compared."""
         if self.pooled is not None:
-            height = self.pooled.shape[2]
-            whole = Band(0, height, 0, height, height)
-            gradient, self.pooled = _pulled(targets[self.pool_layer], gradient, self.pooled, whole), None
+            whole = Band(0, self.pooled.shape[2], self.pooled.shape[2])
+            gradient, self.pooled = _pulled(targets[self.pool_layer], gradient, self.pooled, whole, 0), None
         found: dict[str, Tensor] = {}
         for band in self.bands:
-            here = self._band_backward(gradient, targets, band)
-            _store(found, "inputs", band.own(here), band, here.dtype)
+            own = self._band_backward(gradient, targets, band)
+            _store(found, "inputs", own, band, own.dtype)
         self.kept, self.inputs = {}, None
         return found["inputs"]
 
     def _band_backward(self, gradient: Tensor | None, targets: Targets, band: Band) -> Tensor:
-        """The same for the rows within a band's reach, of which its own are right."""
+        """The same for a band's own rows."""
         if gradient is not None:
-            size = band.last - band.first, self.width
-            gradient = self.pool.backward(band.halved().reach(gradient), self._take(self.pool_layer, band), size=size)
-        for stage in reversed(self.stages):
-            if self.inputs is not None and stage is self.stages[0]:
-                linear, rectified = stage.forward(band.reach(self.inputs), targets)
+            gradient = self._pool_backward(gradient, band)
+        for reach, stage in zip(range(len(self.stages), 0, -1), reversed(self.stages), strict=True):
+            if self._computed_again(stage):
+                found = stage.forward(band.of(self.inputs, reach + 1), targets)
+                linear, rectified = (None if each is None else band.narrowed(each, reach + 1, reach) for each in found)
             else:
-                linear, rectified = self._take(stage.linear, band), self._take(stage.rectified, band)
-            gradient = _pulled(targets.get(stage.rectified, ()), gradient, rectified, band)
+                linear, rectified = (self._take(layer, band, reach) for layer in (stage.linear, stage.rectified))
+            gradient = _pulled(targets.get(stage.rectified, ()), gradient, rectified, band, reach)
             passes = rectified if rectified is not None else linear
             if gradient is not None and passes is not None:  # else the pool let through what the rectifier does
                 rectify_(gradient, passes)
-            gradient = _pulled(targets.get(stage.linear, ()), gradient, linear, band)
+            gradient = _pulled(targets.get(stage.linear, ()), gradient, linear, band, reach)
             if gradient is not None:
-                gradient = stage.convolution.backward(gradient)
+                gradient = band.narrowed(stage.convolution.backward(gradient), reach, reach - 1)
         return gradient
 
-    def _take(self, layer: str | None, band: Band) -> Tensor | None:
+    def _pool_backward(self, gradient: Tensor, band: Band) -> Tensor:
+        reach = len(self.stages)
+        passes = self._take(self.pool_layer, band, reach)
+        rows = min(band.height, band.bottom + reach) - max(0, band.top - reach)
+        return self.pool.backward(band.halved().of(gradient, reach // 2), passes, size=(rows, self.width))
+
+    def _take(self, layer: str, band: Band, reach: int) -> Tensor | None:
         """What was kept of a layer; let go if it was the last time."""
         found = self.kept.pop(layer, None) if band.whole else self.kept.get(layer)
-        return None if found is None else band.reach(found)
+        return None if found is None else band.of(found, reach)
 
     def _bands(self, inputs: Tensor) -> Sequence[Band]:
         batch, _, height, width = inputs.shape
@@ -131,7 +141,7 @@ class Block:
         if self.banded and batch == 1 and inputs.device.type == "cpu":
             row_bytes = width * self.stages[0].convolution.bias.nbytes
             rows = max(LEAST_ROWS, BAND_BYTES // row_bytes // 2 * 2)
-        return bands(height, rows=rows, halo=len(self.stages) + len(self.stages) % 2)
+        return bands(height, rows=rows)
 
 
 def _show(targets: Sequence[Target], features: Tensor, band: Band) -> None:
@@ -139,9 +149,11 @@ def _show(targets: Sequence[Target], features: Tensor, band: Band) -> None:
         target.add(features, band)
 
 
-def _pulled(targets: Sequence[Target], gradient: Tensor | None, features: Tensor | None, band: Band) -> Tensor | None:
+def _pulled(
+    targets: Sequence[Target], gradient: Tensor | None, features: Tensor | None, band: Band, reach: int
+) -> Tensor | None:
     for target in targets:
-        gradient = target.pull_(torch.zeros_like(features) if gradient is None else gradient, features, band)
+        gradient = target.pull_(torch.zeros_like(features) if gradient is None else gradient, features, band, reach)
     return gradient
 
 

@@ -1,6 +1,5 @@
 """What lies between convolutions, there and back, in as few passes over memory as torch's operators allow."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -98,42 +97,37 @@ def _fours(features: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Band:
-    """Some rows of a layer, and the rows around them that convolutions over it read."""
+    """Some rows of a layer: from `top` to before `bottom`, of `height`.
+
+    Convolutions over a band read rows around it too, and what they give for the outermost is wrong, unless it is the
+    picture's edge. So the rows at hand reach further than the band's own, less so after every convolution.
+    """
 
     top: int
-    bottom: int  # rows top to bottom - 1 are its own
-    first: int
-    last: int  # rows first to last - 1 are within its reach
-    height: int  # of the layer
+    bottom: int
+    height: int
 
     @property
     def whole(self) -> bool:
         """Whether it is all of the layer."""
         return self.bottom - self.top == self.height
 
-    def reach(self, layer: Tensor) -> Tensor:
-        """All rows that it reads, of the whole layer."""
-        return layer[:, :, self.first : self.last]
+    def of(self, layer: Tensor, reach: int = 0) -> Tensor:
+        """Its rows of the whole layer, and as many above and below as it reaches."""
+        return layer[:, :, max(0, self.top - reach) : self.bottom + reach]
 
-    def own(self, reached: Tensor) -> Tensor:
-        """Its own rows, of those within reach."""
-        return reached[:, :, self.top - self.first : self.bottom - self.first]
+    def narrowed(self, rows: Tensor, reach: int, to: int = 0) -> Tensor:
+        """Fewer rows, of those within a reach."""
+        above = min(self.top, reach) - min(self.top, to)
+        kept = min(self.height, self.bottom + to) - max(0, self.top - to)
+        return rows[:, :, above : above + kept]
 
     def halved(self) -> "Band":
         """The same behind a pool."""
-        height = self.height // 2
-        top, bottom, first, last = (min(row // 2, height) for row in (self.top, self.bottom, self.first, self.last))
-        return Band(top, bottom, first, last, height)
+        return Band(self.top // 2, self.bottom // 2, self.height // 2)
 
 
-def bands(height: int, *, rows: int, halo: int) -> Iterator[Band]:
-    """A layer's rows in bands.
-
-    Args:
-        rows: of a band, even.
-        halo: even; how many rows above and below its own a band reads.
-    """
-    tops = range(0, max(1, height // rows) * rows, rows)  # the last band takes what is left over too
-    for top in tops:
-        bottom = height if top == tops[-1] else top + rows
-        yield Band(top, bottom, max(0, top - halo), min(height, bottom + halo), height)
+def bands(height: int, *, rows: int) -> list[Band]:
+    """A layer's rows in bands of an even number each; the last takes what is left over too."""
+    tops = range(0, max(1, height // rows) * rows, rows)
+    return [Band(top, height if top == tops[-1] else top + rows, height) for top in tops]

@@ -22,7 +22,7 @@ class Target(Protocol):
     def error(self) -> Tensor:
         """The mean squared difference over all bands, (N,), in float32 or wider."""
 
-    def pull_(self, gradient: Tensor, features: Tensor, band: Band) -> Tensor:
+    def pull_(self, gradient: Tensor, features: Tensor, band: Band, reach: int) -> Tensor:
         """Add the gradient of strength * error to the gradient at the rows within a band's reach, in place."""
 
 
@@ -57,7 +57,7 @@ class Style:
             self.difference -= self.rest
         return self.difference.square().mean(dim=(1, 2))
 
-    def pull_(self, gradient: Tensor, features: Tensor, band: Band) -> Tensor:
+    def pull_(self, gradient: Tensor, features: Tensor, band: Band, reach: int) -> Tensor:
         # d mean (G - A)^2 / d F = 4 / (C^2 M) F (G - A), with G = F^T F / M
         channels = self.difference.shape[-1]
         factor = self.strength.view(-1, 1, 1) * (4 / (channels**2 * self.positions))
@@ -86,16 +86,16 @@ class Content:
         self.sum: Tensor | None = None
 
     def add(self, features: Tensor, band: Band) -> None:
-        expected = self.features[:, :, band.top : band.bottom]
+        expected = band.of(self.features)
         part = (accumulable(features) - accumulable(expected)).square().sum(dim=(1, 2, 3))
         self.sum = part if self.sum is None else self.sum + part
 
     def error(self) -> Tensor:
         return self.sum / self.features[0].numel()
 
-    def pull_(self, gradient: Tensor, features: Tensor, band: Band) -> Tensor:
+    def pull_(self, gradient: Tensor, features: Tensor, band: Band, reach: int) -> Tensor:
         factor = self.strength.view(-1, 1, 1, 1) * (2 / self.features[0].numel())
-        expected = band.reach(self.features)
+        expected = band.of(self.features, reach)
         return gradient.add_((accumulable(features) - accumulable(expected)) * factor)
 
 
