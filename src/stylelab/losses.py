@@ -21,6 +21,13 @@ class Comparison:
     target: Tensor  # (1 or N, C, H, W), or (1 or N, C, C)
     strength: Tensor  # (1 or N,); d total / d error
 
+    def of(self, place: int) -> "Comparison":
+        """The comparison of one picture out of N."""
+        target, strength = (
+            each if len(each) == 1 else each[place : place + 1] for each in (self.target, self.strength)
+        )
+        return Comparison(self.kind, self.layer, target, strength)
+
 
 def accumulable(features: Tensor) -> Tensor:
     """Features in the type that sums of them are taken in: float32, or float64 where they have it."""

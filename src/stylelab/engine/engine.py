@@ -41,20 +41,25 @@ class Engine:
 
     def against(self, comparisons: Sequence[Comparison]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """What compares a canvas, as `Autograd.against` does."""
-        targets: dict[str, list[Target]] = {}
-        in_order = [_target(each, self.arithmetic) for each in comparisons]
-        for comparison, target in zip(comparisons, in_order, strict=True):
-            targets.setdefault(comparison.layer, []).append(target)
+        pictures = max(len(each) for of in comparisons for each in (of.target, of.strength))
+        if pictures == 1 or comparisons[0].target.device.type != "cpu":
+            return partial(self._compare, _Targets(comparisons, self.arithmetic))
+        # On a CPU a batch gains nothing, and one picture after another takes the memory of one.
+        alone = [_Targets([each.of(place) for each in comparisons], self.arithmetic) for place in range(pictures)]
 
-        return partial(self._compare, targets, in_order)
+        def compare(canvas: Tensor) -> tuple[Tensor, Tensor]:
+            found = [self._compare(*each) for each in zip(alone, canvas.split(1), strict=True)]
+            return torch.cat([errors for errors, _ in found], dim=1), torch.cat([gradient for _, gradient in found])
+
+        return compare
 
     @torch.no_grad()
-    def _compare(self, targets: Targets, in_order: Sequence[Target], canvas: Tensor) -> tuple[Tensor, Tensor]:
-        self._ahead(self.encoder.preprocess(canvas), targets, keep=True)
-        errors = torch.stack([target.error() for target in in_order])
+    def _compare(self, targets: "_Targets", canvas: Tensor) -> tuple[Tensor, Tensor]:
+        self._ahead(self.encoder.preprocess(canvas), targets.by_layer, keep=True)
+        errors = torch.stack([target.error() for target in targets.in_order])
         gradient = None
         for part in reversed(self.blocks):
-            gradient = part.backward(gradient, targets)
+            gradient = part.backward(gradient, targets.by_layer)
         of = self.encoder.preprocessing
         found = torch.empty_like(canvas)
         for place, (channel, deviation) in enumerate(zip(of.channels, of.deviation, strict=True)):
@@ -69,6 +74,16 @@ class Engine:
         here = images
         for part in self.blocks:
             here = part.forward(here, targets, keep=keep)
+
+
+class _Targets:
+    """What comparisons become: in their order, and by layer."""
+
+    def __init__(self, comparisons: Sequence[Comparison], arithmetic: torch.dtype) -> None:
+        self.in_order = [_target(each, arithmetic) for each in comparisons]
+        self.by_layer: dict[str, list[Target]] = {}
+        for comparison, target in zip(comparisons, self.in_order, strict=True):
+            self.by_layer.setdefault(comparison.layer, []).append(target)
 
 
 def _target(comparison: Comparison, arithmetic: torch.dtype) -> Target:
