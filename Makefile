@@ -48,7 +48,7 @@ test: setup
 # and, where they are missing, Debian's packages of Slurm.
 test-cluster: setup
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[joblib,submitit,ray]'
-	$(BIN)/python tests/cluster/slurm.py
+	$(BIN)/python tests/cluster/on_slurm.py
 	$(BIN)/python tests/cluster/on_ray.py
 
 lint: setup

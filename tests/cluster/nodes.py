@@ -1,4 +1,4 @@
-"""Two machines on one: network namespaces with host names and addresses of their own, over one file system. Needs root."""
+"""Two machines on one: network namespaces with host names and addresses of their own, over one disk. Needs root."""
 
 import os
 import shlex

@@ -94,7 +94,7 @@ class Sweep:
         expect("RUNNING" not in parents.values() and "FINISHED" in parents.values(), "parent runs", str(parents))
         expect(max(Counter(steps).values()) == 1, "steps in MLflow twice", "")
         expect(len(steps) == self.runs * (self.steps + 1), "steps in MLflow", str(Counter(run for run, _ in steps)))
-        return f"{self.runs} of {self.runs} runs FINISHED, {len(steps)} of {self.runs * (self.steps + 1)} steps, none twice"
+        return f"{self.runs} of {self.runs} runs FINISHED, each of {len(steps)} steps in MLflow once"
 
 
 def expect(holds: bool, what: str, found: str) -> None:

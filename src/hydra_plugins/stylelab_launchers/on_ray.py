@@ -39,14 +39,19 @@ class RayLauncher(EngineLauncher):
         Raises:
             ValueError: there is none.
         """
+        if "RAY_AUTH_MODE" not in os.environ and self.address != "local" and _has_token():
+            os.environ["RAY_AUTH_MODE"] = "token"  # as `ray start` decides it; joining, Ray does not look by itself
         import ray
 
         try:
             ray.init(address=self.address, log_to_driver=False, logging_level="warning", ignore_reinit_error=True)
         except ConnectionError as error:
+            refused = "InvalidAuthToken" in str(error.__cause__)
             raise ValueError(
-                f"hydra.launcher.address: found no Ray cluster at {self.address}: start one by ray start --head, or "
-                "use hydra.launcher.address=local"
+                f"hydra.launcher.address: the Ray cluster at {self.address} refuses the token: set RAY_AUTH_TOKEN_PATH"
+                if refused
+                else f"hydra.launcher.address: found no Ray cluster at {self.address}: start one by ray start --head, "
+                "or use hydra.launcher.address=local"
             ) from error
         memory = {"memory": self.memory_gb * 1e9} if self.memory_gb else {}
         self.paint = ray.remote(_paint).options(
@@ -91,3 +96,8 @@ class RayLauncher(EngineLauncher):
 def _paint(work: Any) -> JobReturn:
     """A run within a task."""
     return work()
+
+
+def _has_token() -> bool:
+    given = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ
+    return given or (Path.home() / ".ray" / "auth_token").is_file()

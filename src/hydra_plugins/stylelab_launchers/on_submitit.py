@@ -15,6 +15,7 @@ from hydra.core.utils import JobReturn
 
 from hydra_plugins.stylelab_launchers.engine import EngineLauncher, at_least, shares, threads_environment
 
+LARGEST_ARRAY = 1000  # jobs; Slurm takes 1001 unless it is told otherwise (MaxArraySize)
 LONGEST_LOCAL_JOB = 60 * 24 * 365  # minutes; a run of this machine's is stopped by nobody
 
 
@@ -30,8 +31,9 @@ class SubmititLauncher(EngineLauncher):
 
     def open(self, runs: int, folder: Path) -> None:
         """Make the executor; the jobs' own files go to the sweep's folder."""
-        self.jobs_folder = folder / "jobs"
-        self.submitted_with = self.executor(self.jobs_folder)
+        jobs = folder / "jobs"
+        jobs.mkdir(mode=0o700, exist_ok=True)  # the configuration in them may name a password
+        self.submitted_with = self.executor(jobs)
 
     def ended(self, handles: Sequence[Any]) -> Sequence[Any]:
         """The jobs that left a result, or that the engine knows as ended."""
@@ -157,10 +159,13 @@ class SubmititSlurmLauncher(SubmititLauncher):
         return executor
 
     def start(self, works: Sequence[Any]) -> Sequence[Any]:
-        """One array for all of them."""
+        """Arrays for all of them."""
         environment = threads_environment(self.threads) | ({} if self.gpus else {"CUDA_VISIBLE_DEVICES": ""})
-        with self.submitted_with.batch():
-            jobs = [self.submitted_with.submit(SlurmWork(replace(work, environment=environment))) for work in works]
+        jobs = []
+        for first in range(0, len(works), LARGEST_ARRAY):
+            with self.submitted_with.batch():
+                for work in works[first : first + LARGEST_ARRAY]:
+                    jobs.append(self.submitted_with.submit(SlurmWork(replace(work, environment=environment))))
         return jobs
 
     def ended(self, handles: Sequence[Any]) -> Sequence[Any]:

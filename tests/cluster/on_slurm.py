@@ -1,6 +1,6 @@
 """A real Slurm of two nodes, and sweeps on it with jobs pre-empted, killed, out of time, and a node lost.
 
-`make test-cluster` or, as root on Debian, `python tests/cluster/slurm.py`. Slurm, slurmdbd, MariaDB and munge come from
+`make test-cluster` or, as root on Debian, `python tests/cluster/on_slurm.py`. Slurm, slurmdbd, MariaDB and munge come from
 Debian's packages, run from a temporary folder and are ended afterwards; nothing in /etc is touched.
 """
 
@@ -96,14 +96,17 @@ def slurm(folder: Path, *, grace: int = 0) -> Iterator[None]:
     log = folder / "daemons.log"
     with ExitStack() as stack:
         stack.enter_context(network())
-        munged = [f"--{name}={folder}/munge.{end}" for name, end in
-                  (("key-file", "key"), ("socket", "socket"), ("pid-file", "pid"), ("log-file", "log"), ("seed-file", "seed"))]  # fmt: skip
+        files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+        munged = [f"--{name}={folder}/munge.{end}" for name, end in files.items()]
         stack.enter_context(daemon("munged", "--foreground", "--force", *munged, log=log))
         run(f"mariadb-install-db --user=root --datadir={folder}/sql --auth-root-authentication-method=normal")
-        stack.enter_context(
-            daemon("mariadbd", "--no-defaults", "--user=root", f"--datadir={folder}/sql", f"--socket={folder}/sql.socket",
-                   "--bind-address=127.0.0.1", "--port=33306", log=log)
-        )  # fmt: skip
+        mariadb = [
+            f"--datadir={folder}/sql",
+            f"--socket={folder}/sql.socket",
+            "--bind-address=127.0.0.1",
+            "--port=33306",
+        ]
+        stack.enter_context(daemon("mariadbd", "--no-defaults", "--user=root", *mariadb, log=log))
         client = ["mariadb", "--no-defaults", f"--socket={folder}/sql.socket", "-e"]
         make = "create user slurm@'127.0.0.1' identified by 'slurm'; grant all on *.* to slurm@'127.0.0.1'"
         wait_until(lambda: subprocess.run([*client, make], capture_output=True).returncode == 0)
@@ -180,7 +183,7 @@ def a_lost_node(folder: Path) -> None:
     tell(f"went on, on {hosts}")
 
 
-STEPS, STEPS_OF_LONG_RUN = 1500, 3000
+STEPS, STEPS_OF_LONG_RUN = 800, 3000
 LAUNCHER = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=normal", "hydra.launcher.threads=1",
             "hydra.launcher.mem_gb=1", "hydra.launcher.timeout_min=30")  # fmt: skip
 SCENES = (a_job_killed_and_others_pre_empted, a_run_out_of_time, a_lost_node)
