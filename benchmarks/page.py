@@ -212,6 +212,8 @@ def _history(runs: Sequence[Found]) -> list[str]:
 
 
 def _plotted(found: Mapping[str, Sequence[Found]], picture: Path) -> list[str]:
+    if not found.get("evaluation"):
+        return []
     try:
         import plot
     except ModuleNotFoundError:
