@@ -18,6 +18,8 @@ help:
 	@echo "make lint      style checks"
 	@echo "make pictures  draw our own pictures again"
 	@echo "make figures   paint every sheet of docs/experiments.md again: hours on two cores"
+	@echo "make benchmark        time the engine against a plain implementation: some minutes; see docs/performance.md"
+	@echo "make benchmark-check  say what costs over 5 % more than at the commit recorded last"
 	@echo "make lock      resolve requirements.lock again"
 
 setup: $(VENV)/.complete
@@ -69,6 +71,17 @@ docs/figures/%.jpg: conf/experiment/%.yaml | setup
 	$(BIN)/stylelab -m experiment=$* size=small sweep=$* $(OVERRIDES)
 	$(BIN)/stylelab-report $* --name $*
 	$(BIN)/python -c "from PIL import Image; Image.open('outputs/reports/$*/sheet.png').convert('RGB').save('$@', quality=88)"
+
+# More by OPTIONS="--parameters FILE --sides 128 256 512 1024 --peer neural-style-pt=CHECKOUT"; all: OPTIONS=--help.
+benchmark: setup
+	@$(BIN)/python benchmarks/speed.py $(OPTIONS)
+
+benchmark-check: setup
+	@$(BIN)/python benchmarks/check.py $(OPTIONS)
+
+# Makes the present commit the one that benchmark-check compares with, and keeps its figures.
+benchmark-record: setup
+	@$(BIN)/python benchmarks/check.py --record $(OPTIONS)
 
 lock:
 	@uv pip compile pyproject.toml --extra development --universal --python-version 3.11 --generate-hashes \
