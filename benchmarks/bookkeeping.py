@@ -1,7 +1,7 @@
 """What identity and checkpoints cost: `python benchmarks/bookkeeping.py`.
 
 Prints the seconds of checking and identifying one run, the first time and again; of composing it by Hydra; of
-recognising a hundred finished runs of 512 pixels; of one checkpoint by size; and the share of a real run that went into
+recognising a hundred to a thousand finished runs; of one checkpoint by size; and the share of a real run that went into
 checkpoints at the default interval and at one that asks for far too many.
 """
 
@@ -11,19 +11,20 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image
 
 from stylelab import run_folder
-from stylelab.composition import composed, composed_sweep
+from stylelab.composition import Composer, composed, composed_sweep
 from stylelab.configuration import plain
 from stylelab.descent import Lbfgs
 from stylelab.job import prepare
 from stylelab.recorders import Checkpoint
 from stylelab.runner import run
+from stylelab.sweep import Batch, Parent, checked
 
 
 def main() -> None:
@@ -41,7 +42,8 @@ def main() -> None:
             f"outputs={place}/outputs",
         ]
         identity(settings)
-        recognition(place)
+        for count in (100, 300, 1000):
+            recognition(settings, count)
         for long_side in (256, 512, 1024):
             one_checkpoint(place, long_side)
         for interval in (30, 0.01):
@@ -61,27 +63,49 @@ def identity(settings: list[str]) -> None:
     time.sleep(2)  # files written a moment ago are hashed each time
     first, again = (seconds(lambda: prepare(config)) for _ in range(2))
     print(f"a run checked and identified: {first:.4f} s, again {again:.4f} s")
-    runs: list = []
-    composed_sweep([*settings, "network=embedded", "seed=range(20)"], lambda found, compose: runs.extend(
-        seconds(lambda run=run: compose(run)) for run in found))  # fmt: skip
-    print(f"a run of a sweep composed by Hydra: {sum(runs) / len(runs):.4f} s")
+    composed_sweep([*settings, "network=embedded", "seed=range(20)"], one_by_one)
 
 
-def recognition(place: Path) -> None:
-    """Whether each of a hundred runs is finished and whole."""
-    for number in range(100):
-        folder = place / "finished" / str(number)
-        folder.mkdir(parents=True)
-        for name in run_folder.LASTING:
-            (folder / name).write_bytes(os.urandom(400_000))
-        decisive = {"number": number}
-        files = run_folder.lasting_hashes(folder)
-        run_folder.write(
-            folder, {"status": "FINISHED", "decisive": decisive, "key": run_folder.key_of(decisive), "files": files}
+def one_by_one(runs: Sequence[Sequence[str]], compose: Composer) -> None:
+    """What composing one run of a sweep takes by Hydra, and on what the runs share."""
+    for name, act in (("by Hydra", compose.by_hydra), ("on what they share", compose)):
+        act(runs[0])
+        print(
+            f"a run of a sweep composed {name}: {seconds(lambda act=act: [act(run) for run in runs]) / len(runs):.4f} s"
         )
-    folders = list((place / "finished").iterdir())
-    took = seconds(lambda: [run_folder.is_whole(folder) for folder in folders])
-    print(f"a hundred finished runs recognised: {took:.3f} s")
+
+
+def recognition(settings: list[str], count: int) -> None:
+    """The start of a sweep of finished runs, files made by hand: composed, checked, identified, found whole."""
+    arguments = [*settings, "network=embedded", "tracking=off", f"seed=range({count})"]
+    for member in composed_sweep(arguments, checked):
+        job = member.job
+        if not job.folder.exists():
+            job.folder.mkdir(parents=True)
+            for name in run_folder.LASTING:
+                (job.folder / name).write_bytes(os.urandom(400_000))
+            files = run_folder.lasting_hashes(job.folder)
+            record = {
+                "status": "FINISHED",
+                "decisive": job.decisive,
+                "key": job.key,
+                "files": files,
+                "configuration": job.config,
+            }
+            run_folder.write(job.folder, record)
+    began = time.process_time()
+    members = composed_sweep(arguments, checked)
+    read = time.process_time()
+    batch = Batch(members, Parent([member.job for member in members], "x", fingerprint="x"), Path(settings[-1]))
+    assert batch.wanted == []
+    found = time.process_time()
+    outcomes = batch.outcomes()
+    assert set(outcomes) == {"done before"}
+    said = time.process_time()
+    parts = (
+        f"composed and checked {read - began:.2f} s, found whole {found - read:.2f} s, outcomes {said - found:.2f} s"
+    )
+    print(f"{count} finished runs recognised: {said - began:.2f} s of the processor ({parts})", flush=True)
 
 
 def one_checkpoint(place: Path, long_side: int) -> None:

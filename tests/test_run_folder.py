@@ -54,13 +54,13 @@ def test_a_folder_is_found_by_its_key_under_any_name_but_not_once_set_aside(tmp_
     other = tmp_path / "runs" / f"other-{KEY[:12]}"
     other.mkdir(parents=True)
     run_folder.write(other, {"key": KEY[:12] + "1" * 52})  # as good as never: the same first twelve characters
-    assert run_folder.find(tmp_path, KEY) is None
+    assert run_folder.find(tmp_path, KEY, likely=tmp_path / "runs" / "other-name") is None
     mine = tmp_path / "runs" / f"some-name-{KEY[:12]}"
     mine.mkdir()
-    assert run_folder.find(tmp_path, KEY) == mine
+    assert run_folder.find(tmp_path, KEY, likely=tmp_path / "runs" / "other-name") == mine
     kept = run_folder.set_aside(mine)
     assert kept.name == f"{mine.name}.before-1"
-    assert run_folder.find(tmp_path, KEY) is None
+    assert run_folder.find(tmp_path, KEY, likely=tmp_path / "runs" / "other-name") is None
     mine.mkdir()
     assert run_folder.set_aside(mine).name == f"{mine.name}.before-2"
 

@@ -68,19 +68,20 @@ class Composer:
         """The configuration of a run, less Hydra's own part."""
         parted = self._options_and_values(overrides)
         if parted is None:
-            return self._by_hydra(overrides)
+            return self.by_hydra(overrides)
         options, values = parted
         if options not in self.composed:
-            self.composed[options] = self._by_hydra(options)
+            self.composed[options] = self.by_hydra(options)
         found = copy.deepcopy(self.composed[options])
         try:
             for value in values:
                 OmegaConf.update(found, value.key_or_group, value.value(), merge=True)
         except OmegaConfBaseException:
-            return self._by_hydra(overrides)  # raises with Hydra's words
+            return self.by_hydra(overrides)  # raises with Hydra's words
         return found
 
-    def _by_hydra(self, overrides: Sequence[str]) -> DictConfig:
+    def by_hydra(self, overrides: Sequence[str]) -> DictConfig:
+        """The same, by Hydra alone."""
         found = ours(self.loader.load_sweep_config(self.config, list(overrides)))
         OmegaConf.copy_cache(from_config=self.config, to_config=found)
         OmegaConf.set_struct(found, True)

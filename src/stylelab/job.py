@@ -45,7 +45,8 @@ class Job:
 
     def located(self) -> "Job":
         """The job with the folder that its key has now: another process may have made one under another name."""
-        return replace(self, folder=run_folder.find(Path(self.spec.outputs).resolve(), self.key) or self.folder)
+        found = run_folder.find(Path(self.spec.outputs).resolve(), self.key, likely=self.folder)
+        return replace(self, folder=found or self.folder)
 
 
 def _decoded(path: str, sha256: str, *, key: str) -> Image.Image:
@@ -105,7 +106,7 @@ def prepare(config: Mapping[str, Any], *, gpus: float | None = None) -> Job:
         ruler=ruler,
         decisive=decisive,
         key=key,
-        folder=run_folder.find(outputs, key) or named,
+        folder=run_folder.find(outputs, key, likely=named) or named,
     )
 
 
@@ -127,7 +128,9 @@ def check_writable(outputs: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ValueError(f"outputs: can't write to {outputs} ({error.strerror}): choose another by outputs=...") from error
+        raise ValueError(
+            f"outputs: can't write to {outputs} ({error.strerror}): choose another by outputs=..."
+        ) from error
 
 
 def network_files(spec: Spec) -> dict[str, Path]:
@@ -192,8 +195,8 @@ def _check_source(source: str, file: str, sha256: str) -> None:
     true_source = KNOWN.get(sha256[:8], source)
     if true_source != source:
         raise ValueError(
-            f"{file} holds {true_source}'s parameters, but is to be read as {source}'s: use network=vgg19_{true_source}, "
-            "or another file"
+            f"{file} holds {true_source}'s parameters, but is to be read as {source}'s: "
+            f"use network=vgg19_{true_source}, or another file"
         )
 
 

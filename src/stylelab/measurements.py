@@ -196,6 +196,7 @@ class Memory:
 
     def __exit__(self, *_: object) -> None:
         self.fullest = max(0.0, devices.peak_memory_mb(self.device) - self.before) * devices.MEBIBYTE
+        _return_free_memory(self.device)
         self.held = max(0.0, devices.memory_mb(self.device) - self.before) * devices.MEBIBYTE
 
 

@@ -19,8 +19,10 @@ HEARTBEAT = 10.0  # seconds between two signs of life of a painting process
 DEAD_AFTER = 60.0  # seconds without one after which a process on another host counts as dead
 
 
-def find(outputs: Path, key: str) -> Path | None:
-    """The folder of a key, whatever the pictures are called in its name."""
+def find(outputs: Path, key: str, *, likely: Path) -> Path | None:
+    """The folder of a key, whatever the pictures are called in its name; `likely` is looked at first."""
+    if read(likely).get("key") == key:
+        return likely
     for folder in sorted((outputs / "runs").glob(f"*-{key[:12]}")):
         if read(folder).get("key", key) == key:
             return folder
