@@ -1,9 +1,10 @@
 """Whether something got slower: `make benchmark-check`; `make benchmark-record` keeps what is true now.
 
-This working tree and the commit that benchmarks/history.jsonl names last take turns, with the plain implementation as a
-third, on one thread. Compared is the CPU time that each turn took, which other work on the machine changes little, and
-round by round, so that what does change hits both. New processes are started several times over, because where a
-process's memory happens to lie makes a per cent or two. Exit code 1 where something costs over 5 % more than it did.
+This working tree takes turns with a commit, and with the plain implementation as a third, on one thread. The commit is
+the last where src or conf differ from it, else the one that benchmarks/history.jsonl names last. Compared is the CPU time
+that each turn took, which other work on the machine changes little, and round by round, so that what does change hits
+both. New processes are started several times over, because where a process's memory happens to lie makes a per cent or
+two. Exit code 1 where something costs over 5 % more than it did.
 """
 
 import argparse
@@ -90,10 +91,7 @@ def check(folder: Path, *, against: str | None, record: bool) -> int:
     if record and (not commit or commit.endswith("+")):
         raise ValueError("--record: src or conf differ from the commit: commit first, then record")
     history = [json.loads(line) for line in HISTORY.read_text().splitlines()] if HISTORY.exists() else []
-    before = against or (history[-1]["commit"] if history else None)
-    if before is None and not record:
-        raise ValueError(f"{HISTORY.name} is empty: record a first entry by make benchmark-record")
-    before = before or commit
+    before = against or compared_with(commit, history, record=record)
     now = Studio(
         folder=folder,
         parameters=random_parameters(folder),
@@ -111,6 +109,17 @@ def check(folder: Path, *, against: str | None, record: bool) -> int:
         say(f"recorded {commit} in {HISTORY.relative_to(ROOT)}")
         return 0
     return 1 if slower else 0
+
+
+def compared_with(commit: str, history: Sequence[Mapping[str, Any]], *, record: bool) -> str:
+    """What to compare with: a change with the commit that it was made to, a commit with the one recorded last."""
+    if commit.endswith("+"):
+        return commit.removesuffix("+")
+    if history:
+        return history[-1]["commit"]
+    if record:
+        return commit
+    raise ValueError(f"{HISTORY.name} is empty: record a first entry by make benchmark-record")
 
 
 def checked_out(commit: str, folder: Path) -> Path:

@@ -159,6 +159,15 @@ def test_the_verdict_names_what_costs_over_five_per_cent_more(cost, says, capsys
     assert ("slower: float32 evaluation takes" in capsys.readouterr().out) is says
 
 
+def test_an_uncommitted_change_is_compared_with_its_commit_and_a_commit_with_the_one_recorded_last():
+    history = [{"commit": "first"}, {"commit": "last"}]
+    assert check.compared_with("abc+", history, record=False) == "abc"
+    assert check.compared_with("abc", history, record=False) == "last"
+    assert check.compared_with("abc", [], record=True) == "abc"
+    with pytest.raises(ValueError, match=r"history.jsonl is empty: record a first entry by make benchmark-record"):
+        check.compared_with("abc", [], record=False)
+
+
 def test_a_commit_that_the_checkout_lacks_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"this checkout has no commit 0123456789ab to compare with: fetch"):
         check.checked_out("0123456789ab", tmp_path)
