@@ -1,10 +1,10 @@
 """Whether something got slower: `make benchmark-check`; `make benchmark-record` keeps what is true now.
 
 This working tree takes turns with a commit, and with the plain implementation as a third, on one thread. The commit is
-the last where src or conf differ from it, else the one that benchmarks/history.jsonl names last. Compared is the CPU time
-that each turn took, which other work on the machine changes little, and round by round, so that what does change hits
-both. New processes are started several times over, because where a process's memory happens to lie makes a per cent or
-two. Exit code 1 where something costs over 5 % more than it did.
+the last where src or conf differ from it, else the one that benchmarks/history.jsonl names last. Compared is the CPU
+time that each turn took, which other work on the machine changes little, and round by round, so that what does change
+hits both. New processes are started several times over, because where a process's memory happens to lie makes a per
+cent or two. Exit code 1 where something costs over 5 % more than it did.
 """
 
 import argparse

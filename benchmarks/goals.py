@@ -37,7 +37,7 @@ def _evaluation(found: Tables, precision: str, ratio: float, part: float) -> lis
     row = _row(at, f"stylelab {precision}")
     key, against = ("cpu_ratio_to_peer", PEER) if "cpu_ratio_to_peer" in row else ("cpu_ratio", "plain")
     of, peak = row[key], row["part_of_peak"]
-    here = f"{at['side']} pixels, {at['threads']} threads"
+    here = f"{at['side']} pixels, {threads(at)}"
     return [
         (what, f"{ratio}", f"{of['median']:.2f} [{of['low']:.2f}, {of['high']:.2f}]", f"{here}, against {against}"),
         (of_peak, f"{part:.0%}", f"{peak['median']:.0%} [{peak['low']:.0%}, {peak['high']:.0%}]", here),
@@ -87,7 +87,7 @@ def _optimizer(found: Tables) -> list[Row]:
     if at is None:
         return [(names[0], "5 %", *NOTHING), (names[1], "24", *NOTHING)]
     row = _row(at, "ours, history 20")
-    here = f"{at['side']} pixels, {at['threads']} threads"
+    here = f"{at['side']} pixels, {threads(at)}"
     share = row["of_evaluation"]["stylelab bfloat16"]["median"]
     return [(names[0], "5 %", f"{share:.1%}", here), (names[1], "24", f"{row['pictures']:.0f}", here)]
 
@@ -117,6 +117,11 @@ def _eight(found: Tables) -> Row:
     best = min((row for row in at["rows"] if row["name"].startswith("stylelab")), key=lambda row: row["cpu_seconds"])
     here = f"CPU time, {at['side']} pixels, {at['steps']} steps, against {other['name']}"
     return (what, "6", f"{other['cpu_seconds'] / best['cpu_seconds']:.1f} ({best['name'][9:]})", here)
+
+
+def threads(of: Mapping[str, Any]) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{of['threads']} thread{'s' if of['threads'] > 1 else ''}"
 
 
 def _last(found: Tables, section: str, **wanted: object) -> Mapping[str, Any] | None:

@@ -102,7 +102,7 @@ def _limits(of: Found) -> list[str]:
         )
         for row in of["rows"]
     ]
-    title = f"### The machine's limits, {of['threads']} threads, by CPU time of one core ({of['commit']})"
+    title = f"### The machine's limits, {goals.threads(of)}, by CPU time of one core ({of['commit']})"
     return [title, grid(("kernel", "best", "median"), rows)]
 
 
@@ -123,7 +123,7 @@ def _evaluation(of: Found) -> list[str]:
         )
         for row in of["rows"]
     ]
-    title = f"### One evaluation at {of['side']} pixels, {_threads(of)}, {of['rounds']} rounds ({of['commit']})"
+    title = f"### One evaluation at {of['side']} pixels, {goals.threads(of)}, {of['rounds']} rounds ({of['commit']})"
     return [title, grid(header, rows)]
 
 
@@ -137,7 +137,7 @@ def _start(of: Found) -> list[str]:
         )
         for row in of["rows"]
     ]
-    title = f"### From the start of the process to the end of the first evaluation, {of['side']} pixels, {_threads(of)}"
+    title = f"### From the process's start to the end of the first evaluation, {of['side']} pixels, {goals.threads(of)}"
     return [f"{title}, {of['repetitions']} times ({of['commit']})", grid(header, rows)]
 
 
@@ -152,7 +152,7 @@ def _optimizer(of: Found) -> list[str]:
         for row in of["rows"]
     ]
     header = ("L-BFGS", "ms a step", *(f"of one evaluation, {name}" for name in of["rows"][0]["of_evaluation"]))
-    title = f"### A step of L-BFGS at {of['side']} pixels, {_threads(of)} ({of['commit']})"
+    title = f"### A step of L-BFGS at {of['side']} pixels, {goals.threads(of)} ({of['commit']})"
     return [title, grid((*header, "memory in pictures"), rows)]
 
 
@@ -167,7 +167,7 @@ def _equal_loss(of: Found) -> list[str]:
     ]
     header = ("program", "evaluations", "s", "CPU s", "CPU time by plain's", "wall time by plain's")
     title = f"### Time to the float32 loss of plain after {of['steps']} evaluations of L-BFGS, from {of['start']}"
-    return [f"{title}, {of['side']} pixels, {_threads(of)} ({of['commit']})", grid(header, rows)]
+    return [f"{title}, {of['side']} pixels, {goals.threads(of)} ({of['commit']})", grid(header, rows)]
 
 
 def _fidelity(of: Found) -> list[str]:
@@ -188,15 +188,11 @@ def _fidelity(of: Found) -> list[str]:
 def _eight(of: Found) -> list[str]:
     keys = ("seconds", "cpu_seconds", "cpu_ratio", "ratio")
     rows = [(row["name"], *(number(row[key]) for key in keys)) for row in of["rows"]]
-    title = f"### {of['runs']} runs of {of['steps']} steps, {of['side']} pixels, from noise, {_threads(of)}"
+    title = f"### {of['runs']} runs of {of['steps']} steps, {of['side']} pixels, from noise, {goals.threads(of)}"
     return [
         f"{title} ({of['commit']})",
         grid(("programs", "s", "CPU s", "CPU time by plain's", "wall time by plain's"), rows),
     ]
-
-
-def _threads(of: Found) -> str:
-    return f"{of['threads']} thread{'s' if of['threads'] > 1 else ''}"
 
 
 def _history(runs: Sequence[Found]) -> list[str]:

@@ -28,7 +28,7 @@ def equal_loss(studio: Studio, side: int, *, start: str, steps: int) -> dict[str
     ours = [studio.ours(longer, which, *more, name=name, judge_every=1) for name, (which, more) in recipes.items()]
     peers = [begin(of) for begin in studio.peers if begin(of).name == PEER]  # its loss is the yardstick's
     with Table([studio.plain(of), *peers, *ours]) as table:
-        kept = {name: _until(seat, steps) for name, seat in table.seats.items()}
+        kept = {name: _Entrant(seat, steps) for name, seat in table.seats.items()}
         names = list(kept)
         while any(not kept[name].done for name in names):  # turns for all that are not done, in changing order
             for name in names:
@@ -54,7 +54,7 @@ def equal_loss(studio: Studio, side: int, *, start: str, steps: int) -> dict[str
     }
 
 
-class _until:
+class _Entrant:
     """A contestant's turns until it has made its steps, or has reached a target that may be set later."""
 
     def __init__(self, seat: Seat, steps: int) -> None:

@@ -72,7 +72,7 @@ def arguments() -> argparse.Namespace:
     add("--sides", type=int, nargs="+", default=[128, 256], help="pixels of the longer side (default: %(default)s)")
     add("--threads", type=int, nargs="+", default=[machine.cores()], help="CPU threads (default: %(default)s)")
     add("--seconds", type=float, default=15, help="of turns in each table (default: %(default)s)")
-    add("--steps", type=int, default=100, help="evaluations of whole paintings (default: %(default)s)")
+    add("--steps", type=int, default=60, help="evaluations of whole paintings (default: %(default)s)")
     add("--painted-side", type=int, default=128, help="pixels of whole paintings (default: %(default)s)")
     add("--repetitions", type=int, default=3, help="of starts (default: %(default)s)")
     add("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="NAME", help=", ".join(SECTIONS))

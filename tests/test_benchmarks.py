@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import page  # noqa: E402
 import peers  # noqa: E402
 import plain  # noqa: E402
 import sections  # noqa: E402
-from studio import random_parameters  # noqa: E402
+from studio import Studio, random_parameters  # noqa: E402
 from turns import Contestant, Seat, Table, Turn  # noqa: E402
 
 from stylelab import parameters, vgg  # noqa: E402
@@ -86,6 +87,29 @@ def test_converted_parameters_answer_as_the_originals_within_the_borders(paramet
         for pixels, values in ((plain.to_caffe(image), original), (fed, found))
     ]
     torch.testing.assert_close(*answers, rtol=1e-5, atol=1e-3)
+
+
+def test_a_gpu_gets_rows_for_its_arithmetics_from_configurations_composed_elsewhere(parameter_file, tmp_path):
+    ours = (
+        BENCHMARKS.parent / "images" / "content" / "portrait.png",
+        BENCHMARKS.parent / "images" / "style" / "cut_outs.png",
+    )
+    composed = tmp_path / "composed.json"
+    studio = Studio(
+        folder=tmp_path, parameters=parameter_file, pairs=[ours], device="cuda", threads=1, configurations=composed
+    )
+    of = studio.painting(64)
+    assert studio.precisions == ("float32", "tf32", "bfloat16", "float16")
+    assert list(limit.kernels(studio.precisions, "cuda"))[2:4] == ["matrix product, tf32", "convolution, tf32"]
+    first = studio.engine(of, "float16")
+    assert first["config"]["precision"]["network"] == "float16" and first["config"]["device"] == "cuda"
+    missing = tmp_path / "elsewhere" / "src" / "hydra.py"  # found before the installed one
+    missing.parent.mkdir(parents=True)
+    missing.write_text("raise ModuleNotFoundError('No module named hydra')")
+    without_hydra = replace(studio, source=missing.parents[1])
+    assert without_hydra.engine(of, "float16") == first
+    with pytest.raises(ValueError, match=r"can't be composed .*No module named hydra.*: see --configurations"):
+        without_hydra.engine(of, "tf32")
 
 
 def program(body, **settings):
