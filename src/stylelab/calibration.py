@@ -9,10 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
 from stylelab import cost, devices, provenance, run_folder
 from stylelab.composition import composed
@@ -75,14 +77,36 @@ class Calibration:
 
     def complete(self, jobs: Iterable[Job]) -> None:
         """Measure what these jobs need and the table lacks; the largest first, so that no part is measured twice."""
-        lacking = sorted(filter(self.lacks, jobs), key=lambda job: -max(cost.pixels_wanted(job).values()))
-        for job in lacking:
+        for job in sorted(jobs, key=lambda job: -max(cost.pixels_wanted(job).values())):
+            if not self.lacks(job):
+                continue
             self.table |= Measurements(job, self.device, clock=self.clock).lacking(self.table)
             if cost.process_kind(job) not in self.table:
                 self.table[cost.process_kind(job)] = self._process(job)
-        if lacking:
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from measuring at the same time; where the cache can't be written to, nothing does."""
+        try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            run_folder.write_whole(self.path, json.dumps({"about": self.about, "table": self.table}, indent=1) + "\n")
+            lock = FileLock(self.path.with_suffix(".lock"))
+            lock.acquire()
+        except OSError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def write(self) -> None:
+        """Keep the table.
+
+        Raises:
+            OSError: the cache can't be written to.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        run_folder.write_whole(self.path, json.dumps({"about": self.about, "table": self.table}, indent=1) + "\n")
 
     def _process(self, job: Job) -> cost.Sizes:
         """All that a process and its runs take beside painting and judging: differences between small real runs.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from stylelab.console import one_line_errors
 
 if TYPE_CHECKING:
+    from stylelab.calibration import Calibration
     from stylelab.cost import Cost, Table
     from stylelab.job import Job
     from stylelab.sweep import Member
@@ -82,14 +83,26 @@ def _tables(jobs: Sequence["Job"], *, again: bool) -> "dict[tuple[str, int | Non
     found = {}
     for device, threads in dict.fromkeys(map(_setting, jobs)):
         calibration = Calibration(cache, device=device, threads=threads)
-        if not again:
-            calibration.read()
+        calibration.read()
         of_this = [job for job in jobs if _setting(job) == (device, threads)]
-        if any(map(calibration.lacks, of_this)):
-            print("measuring this machine, once ...", file=sys.stderr, flush=True)
-            calibration.complete(of_this)
+        if again or any(map(calibration.lacks, of_this)):
+            _measure(calibration, of_this, again=again)
         found[device, threads] = calibration.table
     return found
+
+
+def _measure(calibration: "Calibration", jobs: Sequence["Job"], *, again: bool) -> None:
+    """Complete a table and keep it; where it can't be kept, the plan is made all the same."""
+    print("measuring this machine, once ...", file=sys.stderr, flush=True)
+    with calibration.alone():
+        calibration.table.clear()
+        if not again:
+            calibration.read()  # another plan may have measured meanwhile
+        calibration.complete(jobs)
+        try:
+            calibration.write()
+        except OSError as error:
+            print(f"the measurements can't be kept ({error}): set STYLELAB_CACHE to a folder", file=sys.stderr)
 
 
 def _makes_a_store(job: "Job") -> bool:
