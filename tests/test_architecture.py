@@ -14,12 +14,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # An import goes to a lower rank, within a function too. A package of ours counts as one module.
 RANKS = {
-    0: "layers losses schema provenance pictures devices parameter_files errors interrupts store",
-    1: "vgg embedded images spec autograd configuration run_folder",
-    2: "engine parameters pyramid composition work search_space",
-    3: "objective networks reference sharing job study_settings",
-    4: "descent cost sweep reproduction study_record",
-    5: "transfer study",
+    0: "layers losses schema provenance pictures devices parameter_files errors interrupts addresses",
+    1: "vgg embedded images spec autograd configuration run_folder store",
+    2: "engine parameters pyramid composition work search_space spool patience",
+    3: "objective networks reference sharing job study_settings mirror",
+    4: "descent cost sweep reproduction study_record sweep_mirror",
+    5: "transfer study uploader",
     6: "recorders measurements console membership",
     7: "failures calibration tracking sweep_tracking trial",
     8: "runner",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stylelab import store
+from stylelab import addresses, store
 
 FIRST_USE = """
 import sys
@@ -49,7 +49,7 @@ def test_the_configured_store_comes_before_the_environments_and_sqlite_last(monk
     ],
 )
 def test_an_address_is_shown_without_its_password(address: str, shown: str) -> None:
-    assert store.without_password(address) == shown
+    assert addresses.redacted(address) == shown
 
 
 def test_telemetry_is_off_and_nothing_is_truncated(tmp_path: Path) -> None:

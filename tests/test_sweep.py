@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from victims import TAGGED, Place, kills
 
-from stylelab import run_folder
+from stylelab import run_folder, sweep_mirror
 from stylelab.composition import composed_sweep
 from stylelab.errors import SweepFailed
 from stylelab.sweep import FAULTS, check_unchanged, checked, conduct, differing, note_fault
@@ -211,7 +211,10 @@ def many_members(store: str, outputs: str) -> None:
     tracker = SweepTracker(job, "many", fingerprint="f" * 64, alone=True)
     ids = [f"{number:032x}" for number in range(450)]
     tracker.close(ids, {"finished": 450})
-    tags = tracker.client.get_run(tracker.run_id).data.tags
+    from mlflow import MlflowClient
+
+    run_id = sweep_mirror.read(tracker.folder)["run_id"]
+    tags = MlflowClient(tracker.address).get_run(run_id).data.tags
     parts = [tags["stylelab.members"], tags["stylelab.members.1"], tags["stylelab.members.2"]]
     assert [run_id for part in parts for run_id in json.loads(part)] == ids
 
@@ -262,7 +265,10 @@ def parents_of_others(store: str, outputs: str) -> None:
     living_claim = run_folder.Claim(Path(outputs), claim_name("living"))
     assert living_claim.try_to_acquire()
     other = tracker("other")
-    status = {each.name: other.client.get_run(each.run_id) for each in (dead, living, elsewhere, other)}
+    from mlflow import MlflowClient
+
+    ids = {each.name: sweep_mirror.read(each.folder)["run_id"] for each in (dead, living, elsewhere, other)}
+    status = {name: MlflowClient(other.address).get_run(run_id) for name, run_id in ids.items()}
     assert {name: run.info.status for name, run in status.items()} == {
         "dead": "FAILED",
         "living": "RUNNING",
@@ -270,7 +276,7 @@ def parents_of_others(store: str, outputs: str) -> None:
         "other": "RUNNING",
     }
     assert status["dead"].data.tags["stylelab.reason"] == "its process died"
-    assert tracker("other").run_id == other.run_id  # the same runs' next sweep goes on with it
+    assert tracker("other").identity == other.identity  # the same runs' next sweep goes on with it
 
 
 def test_a_picture_replaced_during_a_sweep_stops_the_runs_that_follow(

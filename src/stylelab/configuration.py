@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from stylelab.addresses import redacted, redacted_values
 from stylelab.schema import suggestion
 
 PACKAGE = Path(__file__).resolve().parent
@@ -43,11 +44,20 @@ def plain(config: DictConfig) -> dict:
     return OmegaConf.to_container(ours(config), resolve=True, throw_on_missing=True)
 
 
+def as_yaml(config: DictConfig | ListConfig) -> str:
+    """A configuration as a file may hold it: not resolved, less credentials."""
+    return OmegaConf.to_yaml(OmegaConf.create(redacted_values(OmegaConf.to_container(config))))
+
+
 CONFIGURATION_ERRORS = (HydraException, OmegaConfBaseException)
 
 
 def in_one_line(error: Exception) -> str:
-    """An error's message in one line; what Hydra or OmegaConf say in several names key, finding and cure."""
+    """An error's message in one line, less credentials; what Hydra or OmegaConf say in several names key and cure."""
+    return redacted(_line(error))
+
+
+def _line(error: Exception) -> str:
     if not isinstance(error, CONFIGURATION_ERRORS):
         return " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OverrideParseException):

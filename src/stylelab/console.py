@@ -13,11 +13,12 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from stylelab.configuration import CONFIGURATION_ERRORS, in_one_line
-from stylelab.errors import Pruned, SweepFailed
+from stylelab.addresses import redacted
+from stylelab.configuration import CONFIGURATION_ERRORS, as_yaml, in_one_line
+from stylelab.errors import Pruned, SweepFailed, SyncFailed
 from stylelab.sweep import note_fault
 
-USERS_ERRORS = (ValueError, OSError, FloatingPointError, MemoryError, SweepFailed, *CONFIGURATION_ERRORS)
+USERS_ERRORS = (ValueError, OSError, FloatingPointError, MemoryError, SweepFailed, SyncFailed, *CONFIGURATION_ERRORS)
 OURS = "STYLELAB_FULL_ERROR_IS_OURS"  # so that a process started from here does not take our setting for the user's
 FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's own switch: with it set, every error shows its traceback
 
@@ -65,16 +66,16 @@ def one_line_errors_of_a_job() -> Iterator[None]:
         print(f"stylelab: {in_one_line(error)}", file=sys.stderr, flush=True)
     except Exception as error:
         note_fault(HydraConfig.get().job.num, error)
-        traceback.print_exc()
+        print(redacted(traceback.format_exc()), file=sys.stderr, end="", flush=True)
 
 
 def hydra_record(config: DictConfig) -> Mapping[str, str]:
-    """The three files that Hydra leaves in a job's folder."""
+    """The three files that Hydra leaves in a job's folder, less credentials."""
     hydra = HydraConfig.get()
     return {
-        ".hydra/config.yaml": OmegaConf.to_yaml(config),
-        ".hydra/hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra})),
-        ".hydra/overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(list(hydra.overrides.task))),
+        ".hydra/config.yaml": as_yaml(config),
+        ".hydra/hydra.yaml": as_yaml(OmegaConf.create({"hydra": hydra})),
+        ".hydra/overrides.yaml": as_yaml(OmegaConf.create(list(hydra.overrides.task))),
     }
 
 
@@ -93,5 +94,9 @@ def report(run: Mapping[str, Any]) -> None:
     if "mlflow_run_id" in run:
         uri = run["mlflow_uri"]
         print(f"tracked run: {run['mlflow_run_id']} in {uri}")
+        if uri.startswith("http"):
+            page = f"experiments/{run['mlflow_experiment_id']}/runs/{run['mlflow_run_id']}"
+            print(f"to see it: {uri.rstrip('/')}/#/{page}")
+            return
         mlflow = Path(sys.executable).with_name("mlflow")
         print(f"to see it: {shlex.quote(str(mlflow))} ui --backend-store-uri {shlex.quote(uri)}")

@@ -9,3 +9,7 @@ class Pruned(Exception):
     """A study ended a run early, because others were nearer at the same step; the message says at which."""
 
     WORD = "pruned"  # how the message, and with it the run's reason, begins
+
+
+class SyncFailed(Exception):
+    """MLflow still lacks something; the message counts it."""

@@ -11,8 +11,10 @@ from typing import Any
 from PIL import Image
 
 from stylelab import parameter_files, pictures, provenance, run_folder
+from stylelab.addresses import redacted
 from stylelab.pyramid import Level, levels
 from stylelab.spec import Spec, Vgg19
+from stylelab.store import store_uri
 
 DATA = Path(__file__).parent / "data"
 CAFFE_MEANS = DATA / "vgg19_caffe_mean_activations.json"
@@ -24,7 +26,7 @@ class Job:
     """All that a run needs, found good."""
 
     spec: Spec
-    config: Mapping[str, Any]  # the resolved configuration that the spec was built from
+    config: Mapping[str, Any]  # the resolved configuration that the spec was built from, less credentials
     levels: tuple[Level, ...]
     files: Mapping[str, Path]  # the files that the network is built from: parameters, means
     ruler: Path | None  # Caffe parameters for the reference evaluator, where they are at hand
@@ -85,6 +87,8 @@ def prepare(config: Mapping[str, Any], *, gpus: float | None = None) -> Job:
     content = _size_of(spec.images.content, key="images.content")
     styles = [_size_of(path, key=f"images.style[{n}]") for n, path in enumerate(spec.images.style)]
     sizes = levels(spec, content=content, styles=styles)
+    if spec.tracking.store == "mlflow":
+        store_uri(spec.tracking.uri, Path(spec.outputs))  # refuses what can be no store's address
     check_writable(Path(spec.outputs))
     ruler = _ruler(spec)
     files = network_files(spec)
@@ -100,7 +104,7 @@ def prepare(config: Mapping[str, Any], *, gpus: float | None = None) -> Job:
     named = outputs / "runs" / folder_name(spec.images.content, spec.images.style, key)
     return Job(
         spec=spec,
-        config=config,
+        config=_without_credentials(config),
         levels=sizes,
         files=files,
         ruler=ruler,
@@ -108,6 +112,11 @@ def prepare(config: Mapping[str, Any], *, gpus: float | None = None) -> Job:
         key=key,
         folder=run_folder.find(outputs, key, likely=named) or named,
     )
+
+
+def _without_credentials(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    tracking = config["tracking"]
+    return config | {"tracking": tracking | {"uri": redacted(tracking["uri"])}} if tracking.get("uri") else config
 
 
 def folder_name(content: str, styles: Sequence[str], key: str) -> str:

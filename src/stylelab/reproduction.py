@@ -11,9 +11,11 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from stylelab import parameter_files, pictures, provenance, run_folder
+from stylelab.addresses import redacted, with_credentials
 from stylelab.composition import composed
 from stylelab.configuration import CONF, plain, root
 from stylelab.job import Job
+from stylelab.patience import Unanswered, ask
 from stylelab.schema import keys_of
 from stylelab.spec import Spec
 
@@ -100,13 +102,18 @@ def _of_store(run_id: str, uri: str | None, outputs: Path, fetched: Path) -> Ori
         raise ValueError(
             f"{run_id}: is no folder or picture, and there is no store {local}: say where by tracking.uri=..."
         )
-    client, _ = open_store(uri, outputs=outputs, experiment="stylelab")
+    try:
+        client, _ = ask(lambda talk: open_store(address, outputs=outputs, experiment="stylelab"), address)
+    except Unanswered as unanswered:
+        raise ValueError(
+            f"{run_id}: is no folder or picture, and the store can't be asked: {unanswered}"
+        ) from unanswered
     from mlflow.exceptions import MlflowException
 
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
-        raise ValueError(f"{run_id}: is no folder or picture, and no run of the store {address}") from error
+        raise ValueError(f"{run_id}: is no folder or picture, and no run of the store {redacted(address)}") from error
     if run.info.status != "FINISHED":
         raise ValueError(f"{run_id}: is {run.info.status}: only a finished run can be reproduced")
     try:
@@ -195,7 +202,8 @@ def configured(original: Original, overrides: Sequence[str], *, outputs: Path, f
     merged = OmegaConf.merge(config, OmegaConf.from_dotlist(values))
     found = OmegaConf.to_container(merged, resolve=True)
     if found["tracking"]["store"] == "mlflow":
-        found["tracking"]["uri"] = store_uri(found["tracking"]["uri"], outputs)
+        uri = found["tracking"]["uri"]
+        found["tracking"]["uri"] = store_uri(uri and with_credentials(uri), outputs)
     return found | {"outputs": str(folder), "force": False, "retry": "failed", "sweep": None}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stylelab import devices, failures, images, networks, pictures, provenance, reference, run_folder
+from stylelab.addresses import redacted, redacted_values
 from stylelab.configuration import root
 from stylelab.errors import Pruned
 from stylelab.interrupts import named, sigterm_as_interrupt
@@ -16,7 +17,8 @@ from stylelab.parameter_files import sha256_of
 from stylelab.recorders import FAILED, FINISHED, KILLED, Checkpoint, Folder, Progress, Record, Recorder, save_canvas
 from stylelab.transfer import Step, transfer
 
-TRACKED = ("mlflow_uri", "mlflow_run_id", "mlflow_experiment_id")  # what run.json says of the tracked run
+# What run.json says of the tracked run.
+TRACKED = ("mlflow_identity", "mlflow_uri", "mlflow_run_id", "mlflow_experiment_id")
 
 
 def run(job: Job, *, hydra_record: Mapping[str, str], watchers: Sequence[Recorder] = ()) -> Mapping[str, Any]:
@@ -60,19 +62,16 @@ def _refuse_another_try(job: Job) -> None:
 
 
 def _skipped(job: Job) -> Mapping[str, Any]:
-    """What is known of a finished run; its tracking is completed where a process died in the midst of that."""
+    """What is known of a finished run; MLflow is told of it where it was not."""
     before = run_folder.read(job.folder)
     tracker = _tracker(job)
     if tracker is not None:
-        found = tracker.finished_run(before.get("mlflow_run_id"), job)
-        if found is None:
-            record = Record.of_finished(job, before)
-            tracker.start(record, None)
-            tracker.finish(record)
-            found = record.tracking
-        if before.get("reason") or before.get("mlflow_run_id") != found["mlflow_run_id"]:
-            before |= {"reason": None} | found
-            run_folder.write(job.folder, before)
+        record = Record.of_finished(job, before)
+        tracker.complete(record, before)
+        found = {"reason": None} | record.tracking
+        before = run_folder.read(job.folder)  # the tracker may have written it
+        if before != before | found:
+            run_folder.write(job.folder, before | found)
     (job.folder / "checkpoint.pt").unlink(missing_ok=True)
     return before | {"skipped": True}
 
@@ -82,14 +81,11 @@ def _tell(message: str) -> None:
 
 
 def _tracker(job: Job) -> Any | None:
-    tracking = job.spec.tracking
-    if tracking.store == "off":
+    if job.spec.tracking.store == "off":
         return None
-    from stylelab.store import open_store
     from stylelab.tracking import MlflowRecorder
 
-    client, experiment = open_store(tracking.uri, outputs=Path(job.spec.outputs), experiment=tracking.experiment)
-    return MlflowRecorder(client, experiment, pictures_every=tracking.pictures_every)
+    return MlflowRecorder(job)
 
 
 def _paint_and_record(job: Job, hydra_record: Mapping[str, str], watchers: Sequence[Recorder]) -> Record:
@@ -111,7 +107,6 @@ def _paint_and_record(job: Job, hydra_record: Mapping[str, str], watchers: Seque
         if (tracker := _tracker(job)) is not None:
             recorders.insert(-1, tracker)
             tracker.start(record, number)
-            run_folder.write(job.folder, record.as_json())  # it names the tracked run
         recorders += watchers
         for recorder in (recorders[0], checkpoint, *watchers):
             recorder.start(record, number)
@@ -132,7 +127,7 @@ def _paint_and_record(job: Job, hydra_record: Mapping[str, str], watchers: Seque
     except Exception as error:
         last = None  # it holds the targets, and memory may be what is wanted
         shown = failures.explained(error, job)
-        record.status, record.reason = FAILED, f"{type(shown).__name__}: {shown}"
+        record.status, record.reason = FAILED, redacted(f"{type(shown).__name__}: {shown}")
         raise shown from error
     finally:
         record.ended = time.time()
@@ -163,7 +158,8 @@ def _finish_all(recorders: Sequence[Recorder], record: Record) -> None:
 
 def _facts() -> dict[str, Any]:
     commit, dirty = provenance.commit(root())
-    return {"commit": commit, "dirty": dirty, "versions": provenance.versions(), "machine": provenance.machine()}
+    machine = redacted_values(provenance.machine())  # its command line may hold an address with a password
+    return {"commit": commit, "dirty": dirty, "versions": provenance.versions(), "machine": machine}
 
 
 def _paint(job: Job, record: Record, resume: Mapping[str, Any] | None) -> Iterator[Step]:

@@ -3,11 +3,13 @@
 import getpass
 import logging
 import os
-import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
+
+from stylelab import addresses
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,45 +21,104 @@ QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+ANSWERS = {  # how long MLflow waits for a server; we try again ourselves, and wait for nothing meanwhile
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds without a byte
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "PGCONNECT_TIMEOUT": "10",  # seconds
+}
+FILES = ("sqlite",)  # stores that are a file: no server that could be away
 
 
 def store_uri(uri: str | None, outputs: Path) -> str:
-    """Where runs are tracked: the configured address, else MLFLOW_TRACKING_URI, else SQLite under outputs."""
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(outputs / 'mlflow.db').resolve()}"
+    """Where runs are tracked: the configured address, else MLFLOW_TRACKING_URI, else SQLite under outputs.
+
+    Raises:
+        ValueError: it can be no store's address.
+    """
+    given = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if not given:
+        return f"sqlite:///{(outputs / 'mlflow.db').resolve()}"
+    addresses.check(given, key="tracking.uri" if uri else "MLFLOW_TRACKING_URI")
+    return given
 
 
-def without_password(uri: str) -> str:
-    """An address as it may be shown: user and password left out."""
-    return re.sub(r"^(\w[\w+]*://)[^/]*@", r"\1", uri)
+def is_file(address: str) -> bool:
+    """Whether a store is a file, that is to say SQLite."""
+    return address.partition("://")[0].partition("+")[0] in FILES
+
+
+def is_server(address: str) -> bool:
+    """Whether a store is a server of MLflow's, which keeps artifacts itself."""
+    return address.startswith(("http://", "https://", "databricks", "uc"))
+
+
+def check_driver(address: str) -> None:
+    """Refuse a database whose driver is not installed.
+
+    Raises:
+        ValueError: says which package it needs.
+    """
+    if is_server(address) or is_file(address):
+        return
+    from sqlalchemy import make_url
+
+    try:
+        make_url(address).get_dialect().import_dbapi()
+    except ImportError as error:
+        package = "psycopg[binary]" if error.name == "psycopg" else error.name
+        raise ValueError(
+            f"tracking.uri: {addresses.redacted(address)} needs a driver that is not installed: pip install {package!r}"
+        ) from error
+
+
+def import_mlflow() -> None:
+    """Import MLflow, which takes seconds, without telemetry, chatter and long waits."""
+    for name, value in (QUIET | ANSWERS).items():
+        os.environ.setdefault(name, value)
+    import mlflow  # noqa: F401
+
+    for chatty in ("mlflow", "alembic"):  # mlflow sets its own level when it is imported
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def open_store(uri: str | None, *, outputs: Path, experiment: str) -> tuple["MlflowClient", str]:
     """A client and the experiment's id; both store and experiment are made where they are missing.
 
-    Parallel first use destroys a fresh SQLite store (its migrations race), so the first use is behind a lock; and the
+    Parallel first use destroys a fresh database (its migrations race), so the first use is behind a lock; and the
     experiment is made here, because MLflow would put its artifacts below whatever the working directory is.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    import_mlflow()
     from mlflow import MlflowClient
 
-    for chatty in ("mlflow", "alembic"):  # mlflow sets its own level when it is imported
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     address = store_uri(uri, outputs)
+    check_driver(address)
     outputs.mkdir(parents=True, exist_ok=True)
-    with FileLock(outputs / "mlflow.lock"):
+    with nullcontext() if is_server(address) else FileLock(outputs / "mlflow.lock"):
         _make_whole(address)
         client = MlflowClient(tracking_uri=address)
-        found = client.get_experiment_by_name(experiment)
-        if found is not None:
-            return client, found.experiment_id
-        local = address.startswith("sqlite:")
-        artifacts = (outputs / "mlartifacts" / experiment).resolve().as_uri() if local else None
-        return client, client.create_experiment(experiment, artifact_location=artifacts)
+        return client, _experiment(client, experiment, outputs)
+
+
+def _experiment(client: "MlflowClient", name: str, outputs: Path) -> str:
+    """The id of an experiment, which is made where it is missing."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return found.experiment_id
+    local = not is_server(client.tracking_uri)
+    artifacts = (outputs / "mlartifacts" / name).resolve().as_uri() if local else None
+    try:
+        return client.create_experiment(name, artifact_location=artifacts)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return client.get_experiment_by_name(name).experiment_id  # another process was quicker
 
 
 def _make_whole(address: str) -> None:
-    """Make a missing SQLite store beside its place and move it there: killed amid its migrations it would never open."""
+    """Make a missing SQLite store beside its place, then move it: killed amid its migrations it would never open."""
     path = Path(address.removeprefix("sqlite:///"))
     if not address.startswith("sqlite:///") or path.is_file():
         return

@@ -10,12 +10,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from stylelab import run_folder, study_record
+from stylelab.addresses import redacted
 from stylelab.configuration import in_one_line
 from stylelab.errors import Pruned, SweepFailed
 from stylelab.interrupts import sigterm_as_interrupt
 from stylelab.provenance import flattened
 from stylelab.search_space import SearchSpace
-from stylelab.store import without_password
 from stylelab.study_settings import Settings, distribution, open_study, sampler
 from stylelab.sweep import Batch, Compose, Launch, Member, Parent, checked, gpus_of, is_finished, tell
 
@@ -121,7 +121,7 @@ class _Conductor:
 
     def conduct(self, compose: Compose, launch: Launch) -> None:
         """Paint batch after batch, say what came of it, close the parent run."""
-        name, storage = self.study.study_name, without_password(self.settings.storage)
+        name, storage = self.study.study_name, redacted(self.settings.storage)
         try:
             tell(f"study {name} in {storage}: {study_record.counted(self.study) or 'no trial yet'}")
             while batch := self._next():

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylelab import run_folder
+from stylelab.addresses import redacted
 from stylelab.job import Job
 from stylelab.schema import suggestion
 from stylelab.search_space import Choice, SearchSpace
-from stylelab.store import without_password
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -92,7 +92,7 @@ def summary(study: "Study", settings: "Settings", space: SearchSpace) -> dict[st
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
     return {
         "name": study.study_name,
-        "storage": without_password(settings.storage),
+        "storage": redacted(settings.storage),
         "metrics": list(settings.metrics),
         "directions": settings.aims,
         "n_trials": settings.n_trials,

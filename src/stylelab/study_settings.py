@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock
 
+from stylelab.addresses import redacted
 from stylelab.schema import KINDS, at_least, build, same_length, suggestion
 from stylelab.search_space import Choice, Dimension
-from stylelab.store import without_password
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -193,7 +193,7 @@ def open_storage(address: str) -> "BaseStorage":
     optuna = _optuna()
     if "://" not in address:
         raise ValueError(
-            f"hydra.sweeper.storage: found {without_password(address)!r}, expected sqlite:///FILE or postgresql://..."
+            f"hydra.sweeper.storage: found {redacted(address)!r}, expected sqlite:///FILE or postgresql://..."
         )
     if address.startswith("sqlite:///"):
         Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
@@ -204,8 +204,8 @@ def open_storage(address: str) -> "BaseStorage":
         return optuna.storages.RDBStorage(address, engine_kwargs=engine)
     except ImportError as error:  # Optuna's own words for a missing driver
         cure = ": pip install 'psycopg[binary]'" if address.startswith("postgresql:") else ""
-        shown = without_password(address)
+        shown = redacted(address)
         raise ValueError(f"hydra.sweeper.storage: {shown} needs a driver that is not installed{cure}") from error
     except Exception as error:  # whatever a database's driver says
-        said = " ".join(str(error.__cause__ or error).split()).replace(address, without_password(address))[:300]
-        raise ValueError(f"hydra.sweeper.storage: {without_password(address)} can't be used: {said}") from error
+        said = " ".join(str(error.__cause__ or error).split()).replace(address, redacted(address))[:300]
+        raise ValueError(f"hydra.sweeper.storage: {redacted(address)} can't be used: {said}") from error

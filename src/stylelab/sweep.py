@@ -17,12 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stylelab import run_folder
+from stylelab.addresses import redacted
 from stylelab.configuration import in_one_line, plain
 from stylelab.errors import SweepFailed
 from stylelab.interrupts import named, sigterm_as_interrupt
 from stylelab.job import Job, prepare
 
-SWEEP_RUN = "STYLELAB_SWEEP_RUN"  # environment of a sweep's jobs: the parent's MLflow run id
+SWEEP_RUN = "STYLELAB_SWEEP_RUN"  # environment of a sweep's jobs: the parent's identity, which MLflow knows or will
 SWEEP_NAME = "STYLELAB_SWEEP"  # the sweep's name
 FAULTS = "STYLELAB_SWEEP_FAULTS"  # and the folder for what stops a run before it has a folder of its own
 INPUTS = "inputs"  # in that folder: hashes of what the runs are painted from
@@ -120,7 +121,7 @@ def checked(overrides: Sequence[Sequence[str]], compose: Compose, *, gpus: float
 def differing(jobs: Sequence[Sequence[str]]) -> list[str]:
     """What tells each run of a sweep from the others: its overrides that not all of them have."""
     common = set.intersection(*(set(job) for job in jobs)) if len(jobs) > 1 else set()
-    return [" ".join(override for override in job if override not in common) for job in jobs]
+    return [redacted(" ".join(override for override in job if override not in common)) for job in jobs]
 
 
 def check_unchanged(job: Job) -> None:
@@ -247,7 +248,6 @@ class Batch:
             try:
                 record = run_folder.read(folder) | {"status": "KILLED", "reason": reason, "ended": time.time()}
                 run_folder.write(folder, record)
-                self.parent.settle(record.get("mlflow_run_id"), reason)
             finally:
                 claim.release()
 
@@ -289,7 +289,7 @@ def run_id_of(member: Member) -> str | None:
 
 def tell(message: str) -> None:
     """Say something beside the results."""
-    print(message, file=sys.stderr, flush=True)
+    print(redacted(message), file=sys.stderr, flush=True)
 
 
 class Parent:
@@ -317,7 +317,7 @@ class Parent:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {SWEEP_RUN: self.tracker.run_id, SWEEP_NAME: self.name} if self.tracker else {}
+        return {SWEEP_RUN: self.tracker.identity, SWEEP_NAME: self.name} if self.tracker else {}
 
     def done(self, members: Sequence[Member]) -> set[str]:
         """The keys whose folder is whole and, where they are tracked, whose run is FINISHED in the store."""
@@ -341,12 +341,7 @@ class Parent:
     def keep(self, values: Mapping[str, Any], name: str) -> None:
         """Keep values with the run, under this name among its artifacts."""
         if self.tracker is not None:
-            self.tracker.client.log_dict(self.tracker.run_id, values, name)
-
-    def settle(self, run_id: str | None, reason: str) -> None:
-        """Mark a dead process's run."""
-        if self.tracker is not None and run_id:
-            self.tracker.mark_killed(run_id, reason)
+            self.tracker.keep(values, name)
 
     def close(self, run_ids: Sequence[str | None], counts: Mapping[str, int]) -> None:
         """Link the members' runs, write how many ended how, let the claim go."""

@@ -1,236 +1,177 @@
-"""The MLflow recorder: a run's parameters, tags, metrics in batches and pictures."""
+"""The MLflow recorder: what a run leaves for MLflow in its spool, and how long its end waits for the store."""
 
-import csv
 import os
-import re
+import sys
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
+from typing import Any, TextIO
 
-from PIL import Image
-
-from stylelab import images, pictures
+from stylelab import images, pictures, run_folder, spool
+from stylelab.addresses import redacted
 from stylelab.job import Job
-from stylelab.objective import Losses
-from stylelab.provenance import flattened
-from stylelab.recorders import FINISHED, RUNNING, Record
-from stylelab.store import user, without_password
+from stylelab.mirror import IDENTITY, SWEEP_IDENTITY, of_identity
+from stylelab.patience import Talk, Unanswered, ask, wait
+from stylelab.recorders import Record
+from stylelab.store import check_driver, import_mlflow, open_store, store_uri, user
 from stylelab.sweep import SWEEP_NAME, SWEEP_RUN
 from stylelab.transfer import Step
+from stylelab.uploader import Uploader
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
-
-LARGEST_BATCH = 1000  # metrics that MLflow takes in one request
-MOST_METRICS_OF_A_STEP = 50  # four sums and every layer
-LOGGED_FILES = (".png", ".csv", ".json", ".yaml")  # of a run's folder; the checkpoint is not among them
 REPRODUCES = "STYLELAB_REPRODUCES"  # environment of a reproduction: the MLflow run id, or the key, of the original
-MOST_PARAMETERS = 100  # parameters that MLflow takes in one request
+LONGEST_END = 60.0  # seconds that the end of a run waits for a server that does answer
+LONGEST_FOR_OTHERS = 30.0  # and then for the earlier runs that the server lacks
 
 
 class MlflowRecorder:
     """One run in MLflow: an own run, or a sweep's child.
 
-    A run that a dead process left is gone on with: what the store holds already is not written again, and what it
-    lacks of the steps before is taken from the folder.
+    The run's folder and its spool hold all of it; an `Uploader` brings it into MLflow. Painting never waits for the
+    store, only a run's end does, for as long as there is patience.
 
-    Args:
-        client, experiment: `open_store`'s.
-        pictures_every: steps between two pictures of the canvas; 0 for none.
+    Raises:
+        ValueError: the address can be no store's, or its driver is not installed.
     """
 
-    SECONDS_BETWEEN_WRITES = 5.0
-
-    def __init__(self, client: "MlflowClient", experiment: str, *, pictures_every: int) -> None:
-        self.client, self.experiment, self.pictures_every = client, experiment, pictures_every
-        self.run_id: str | None = None
-        self.waiting: list = []
-        self.last_write = time.monotonic()
-        self.held: dict[str, int] = {}  # the last step of each metric in the store
-        self.pictured: set[int] = set()  # the steps whose canvas is in the store
-
-    def finished_run(self, run_id: str | None, job: Job) -> dict[str, Any] | None:
-        """Where a job's finished run is tracked, if the store has it: the run that the folder names, else one by key."""
-        named = self._find(run_id)
-        found = named if named is not None and named.info.status == "FINISHED" else self._by_key(job, "= 'FINISHED'")
-        return None if found is None else self._place(found.info.run_id)
-
-    def _find(self, run_id: str | None) -> "Run | None":
-        from mlflow.exceptions import MlflowException
-
-        try:
-            run = self.client.get_run(run_id) if run_id else None
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            return None  # a run of another store
-        return run if run is not None and run.info.lifecycle_stage == "active" else None
-
-    def _by_key(self, job: Job, status: str) -> "Run | None":
-        """The last run of a job's key in its outputs folder, whose claim this process has: no other is painting it."""
-        of_key = f"tags.`stylelab.key` = '{job.key}' and attributes.status {status}"
-        runs = self.client.search_runs([self.experiment], of_key, order_by=["attributes.start_time DESC"])
-        return next((run for run in runs if run.data.tags.get("stylelab.outputs") == str(Path(job.spec.outputs).resolve())), None)
-
-    def _place(self, run_id: str) -> dict[str, Any]:
-        return {
-            "mlflow_uri": without_password(self.client.tracking_uri),
-            "mlflow_run_id": run_id,
-            "mlflow_experiment_id": self.experiment,
-        }
+    def __init__(self, job: Job) -> None:
+        of = job.spec.tracking
+        self.job, self.outputs, self.pictures_every = job, Path(job.spec.outputs).resolve(), of.pictures_every
+        self.address, self.experiment = store_uri(of.uri, self.outputs), of.experiment
+        import_mlflow()
+        check_driver(self.address)
+        self.record: Record | None = None
+        self.uploader: Uploader | None = None
+        self.times: TextIO | None = None
+        self.told = False
 
     def start(self, record: Record, resumed_at: int | None) -> None:
-        """Create the run, or go on with the unfinished one that the folder names or that has its key."""
-        unfinished = self._find(record.tracking.get("mlflow_run_id"))
-        if unfinished is None or unfinished.info.status == "FINISHED":
-            unfinished = self._by_key(record.job, "!= 'FINISHED'")  # a process killed before its folder named the run
-        if unfinished is not None:
-            self._take_over(unfinished, record)
-        else:
-            run = self.client.create_run(
-                self.experiment,
-                start_time=int(record.started * 1000),
-                run_name=record.job.folder.name,
-                tags=_tags(record),
-            )
-            self.run_id = run.info.run_id
-            self._log_parameters(flattened(record.job.config))
-            self._log_inputs(record)
-        record.tracking = self._place(self.run_id)
-        self._catch_up(record.job.folder)
-        self.last_write = time.monotonic()
+        """Make the spool, or go on with a dead process's; from here on the run is brought into MLflow."""
+        self.record = record
+        self._begin_spool(record)
+        run_folder.write(self.job.folder, record.as_json())  # it names the identity
+        self.times = (spool.path(self.job.folder) / "times.csv").open("a", buffering=1)
+        self._upload(self.job.folder)
 
-    def _take_over(self, run: "Run", record: Record) -> None:
-        self.run_id = run_id = run.info.run_id
-        self.client.update_run(run_id, status=RUNNING)
-        for name, value in _tags(record).items():
-            self.client.set_tag(run_id, name, value)
-        if "stylelab.reason" in run.data.tags:
-            self.client.delete_tag(run_id, "stylelab.reason")
-        for name in run.data.metrics:
-            self.held[name] = max(metric.step for metric in self.client.get_metric_history(run_id, name))
-        self._keep_whole_pictures(run)
-        parameters = flattened(record.job.config)  # a process killed in its first second left some out
-        self._log_parameters({key: value for key, value in parameters.items() if key not in run.data.params})
-        self._log_inputs(record)
+    def _begin_spool(self, record: Record) -> None:
+        folder, last = self.job.folder, self.job.levels[-1]
+        before = spool.read(folder)
+        identity = before.get("identity") or record.tracking.get("mlflow_identity") or uuid.uuid4().hex
+        record.tracking["mlflow_identity"] = identity
+        inputs = {"content": pictures.resize(self.job.content, last.canvas)}
+        for n, (style, size) in enumerate(zip(self.job.styles, last.styles, strict=True)):
+            inputs[f"style_{n}"] = pictures.resize(style, size)
+        tracking = {
+            "uri": redacted(self.address),
+            "experiment": self.experiment,
+            "identity": identity,
+            "name": before.get("name", folder.name),
+            "tags": {IDENTITY: identity} | _tags(record),
+        }
+        spool.begin(folder, tracking, inputs)
 
-    def _keep_whole_pictures(self, run: "Run") -> None:
-        """Note the canvases that are there; remove what a killed process left of one: each comes as PNG and as WebP."""
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-        local = Path(unquote(urlparse(run.info.artifact_uri).path))
-        for half in local.rglob(".artifact.uploading.*") if run.info.artifact_uri.startswith("file:") else ():
-            half.unlink(missing_ok=True)  # MLflow hides them, and leaves them
-        by_step: dict[int, list[str]] = {}
-        for artifact in self.client.list_artifacts(run.info.run_id, "images"):
-            if match := re.fullmatch(r"images/canvas[+%]step[+%](\d+)[+%].*\.(?:png|webp)", artifact.path):
-                by_step.setdefault(int(match.group(1)), []).append(artifact.path)
-        store = get_artifact_repository(run.info.artifact_uri, tracking_uri=self.client.tracking_uri)
-        for step, paths in by_step.items():
-            if sorted(Path(path).suffix for path in paths) == [".png", ".webp"]:
-                self.pictured.add(step)
-                continue
-            for path in paths:
-                store.delete_artifacts(path)
-
-    def _catch_up(self, folder: Path) -> None:
-        """Log what the folder holds and the store lacks: a dead process's last rows and pictures, or a whole run."""
-        for row in csv.DictReader((folder / "losses.csv").read_text().splitlines()):
-            self._keep(_metrics_of_row(row), int(row["step"]))
-            if len(self.waiting) > LARGEST_BATCH - MOST_METRICS_OF_A_STEP:
-                self._write()
-        self._write()
-        for path in sorted(folder.glob("canvas_*.png")):
-            number = int(path.stem.removeprefix("canvas_"))
-            if self._is_due(number):
-                self._log_canvas(pictures.load(path, key="canvas"), number)
-
-    def _log_parameters(self, values: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param
-
-        parameters = [Param(key, "null" if value is None else str(value)) for key, value in values.items()]
-        for first in range(0, len(parameters), MOST_PARAMETERS):
-            self.client.log_batch(self.run_id, params=parameters[first : first + MOST_PARAMETERS])
-
-    def _log_inputs(self, record: Record) -> None:
-        job = record.job
-        last = job.levels[-1]
-        named = [("content", job.content, last.canvas)]
-        named += [
-            (f"style_{n}", style, size) for n, (style, size) in enumerate(zip(job.styles, last.styles, strict=True))
-        ]
-        for name, picture, size in named:
-            self.client.log_image(self.run_id, pictures.resize(picture, size), artifact_file=f"inputs/{name}.png")
+    def _upload(self, folder: Path | None) -> None:
+        self.uploader = Uploader(folder, self.address, outputs=self.outputs, experiment=self.experiment)
+        self.uploader.start()
 
     def step(self, step: Step) -> None:
-        """Keep the losses until the next write; log the canvas now and then."""
-        self._keep(metrics(step.losses), step.number)
-        if self._is_due(step.number):
-            self._log_canvas(images.to_picture(step.canvas), step.number)
-        late = time.monotonic() - self.last_write >= self.SECONDS_BETWEEN_WRITES
-        if late or len(self.waiting) > LARGEST_BATCH - MOST_METRICS_OF_A_STEP:
-            self._write()
-
-    def _is_due(self, number: int) -> bool:
-        return bool(self.pictures_every) and number % self.pictures_every == 0 and number not in self.pictured
-
-    def _log_canvas(self, canvas: Image.Image, number: int) -> None:
-        self.client.log_image(self.run_id, canvas, key="canvas", step=number, synchronous=True)
-        self.pictured.add(number)
-
-    def _keep(self, values: Mapping[str, float], number: int) -> None:
-        """Let values wait for the next write, those that the store has not got yet."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self.waiting += [
-            Metric(name, value, now, number) for name, value in values.items() if number > self.held.get(name, -1)
-        ]
-
-    def _write(self) -> None:
-        """Write what waits in one request, which the store takes whole or not at all."""
-        if self.waiting:
-            self.client.log_batch(self.run_id, metrics=self.waiting)
-        self.waiting = []
-        self.last_write = time.monotonic()
+        """Note the time, and the canvas that painting starts from; the folder holds the rest."""
+        waits = spool.path(self.job.folder)
+        if step.number == 0 and self.pictures_every:
+            pictures.save_png(images.to_picture(step.canvas), waits / "canvas_000000.png", texts={})
+        self.times.write(f"{step.number},{time.time_ns() // 1_000_000}\n")
+        if self.uploader.trouble and not self.told:
+            self.told = True
+            _tell(f"tracking: {self.uploader.trouble}; painting goes on, what MLflow lacks waits in {waits}")
+        place = self.uploader.place or {}
+        if self.record.tracking != self.record.tracking | place:
+            self.record.tracking |= place
+            run_folder.write(self.job.folder, self.record.as_json())
 
     def finish(self, record: Record) -> None:
-        """Write what waits, the final metrics and the folder; set the status."""
-        if self.run_id is None:
+        """Wait until MLflow holds the run, or for as long as patience lasts: what it lacks then stays in the spool."""
+        if self.uploader is None:
             return
-        self._write()
-        if record.status == FINISHED:  # an unfinished run goes on one day, and a metric is written once
-            paper = {f"paper_units/{name}": value for name, value in record.weights_in_paper_units.items()}
-            self._keep(record.metrics | paper, 0)
-            self._write()
-        if record.reason:
-            self.client.set_tag(self.run_id, "stylelab.reason", record.reason)
-        for path in sorted(record.job.folder.rglob("*")):
-            if path.is_file() and path.suffix in LOGGED_FILES:
-                place = path.parent.relative_to(record.job.folder).as_posix()
-                self.client.log_artifact(self.run_id, str(path), None if place == "." else place)
-        self.client.set_terminated(self.run_id, status=record.status)
+        if self.times is not None:
+            self.times.close()
+        _wait_for(self.uploader)
+        record.tracking |= self.uploader.place or {}
+
+    def complete(self, record: Record, before: Mapping[str, Any]) -> None:
+        """See to it that MLflow holds a finished run, from its files where it does not; the record names it then.
+
+        Args:
+            before: the run's run.json.
+        """
+        folder = self.job.folder
+        if spool.read(folder):
+            self._upload(folder)
+        else:
+            found = self._known(record)
+            if found == {}:
+                self._begin_spool(record)
+                run_folder.write(folder, dict(before) | record.tracking)
+            self._upload(folder if found == {} else None)
+            record.tracking |= found or {}
+        self.finish(record)
+
+    def _known(self, record: Record) -> dict[str, Any] | None:
+        """Where a finished run is tracked; empty where the store has no such run, None where that can't be known.
+
+        A run that was brought to this store has no spool left: its word counts where the store is silent.
+        """
+        identity = record.tracking.get("mlflow_identity")
+        if identity is None:
+            return {}
+
+        def question(talk: Talk) -> dict[str, Any]:
+            client, experiment = open_store(self.address, outputs=self.outputs, experiment=self.experiment)
+            found = of_identity(talk.heed(client), experiment, identity)
+            ids = [run.info.run_id for run in found if run.info.status == "FINISHED"]
+            place = {"mlflow_uri": redacted(self.address), "mlflow_experiment_id": experiment}
+            return place | {"mlflow_run_id": ids[0]} if ids else {}
+
+        try:
+            return ask(question, self.address)
+        except Unanswered:
+            return None if record.tracking.get("mlflow_uri") == redacted(self.address) else {}
 
 
-def metrics(losses: Losses) -> dict[str, float]:
-    """The losses under their names in MLflow: weighted sums, and each layer's unweighted term."""
-    found = {f"loss/{name}": value for name, value in losses.summed().items()}
-    for term, value in zip(losses.terms, losses.values(), strict=True):
-        if term.layer:
-            found[f"loss/{term.kind}/{term.layer}"] = value
-    return found
+def add(folder: Path, more: Mapping[str, Any], *, address: str, experiment: str) -> str | None:
+    """Add to a finished run what became known of it later; its id in MLflow, if it has one yet.
+
+    Args:
+        folder: the run's.
+        more: `tags` and `metrics`.
+    """
+    identity = run_folder.read(folder)["mlflow_identity"]
+    tracking = {"uri": redacted(address), "experiment": experiment, "identity": identity, "name": folder.name}
+    before = spool.read(folder) or tracking | {"tags": {IDENTITY: identity}}
+    spool.begin(folder, before | {"more": more}, {})
+    uploader = Uploader(folder, address, outputs=folder.parents[1], experiment=experiment)
+    uploader.start()
+    _wait_for(uploader)
+    return run_folder.read(folder).get("mlflow_run_id")
 
 
-def _metrics_of_row(row: Mapping[str, str]) -> dict[str, float]:
-    """What `metrics` gave for the step of a row of losses.csv."""
-    found = {f"loss/{name}": float(row[name]) for name in ("total", "content", "style", "variation")}
-    for column, value in row.items():
-        if (term := column.removesuffix("/unweighted")) != column and "/" in term:
-            found[f"loss/{term}"] = float(value)
-    return found
+def _wait_for(uploader: Uploader) -> None:
+    """Wait until MLflow holds the run, then for what else waits; for as long as there is patience."""
+    uploader.end()
+    if not wait(uploader.whole, uploader.talk, longest=LONGEST_END):
+        uploader.give_up()
+        _tell(
+            f"warning: {uploader.trouble or f'{redacted(uploader.address)} did not answer'}: what MLflow lacks of the "
+            f"run waits in {spool.path(uploader.folder)}; the next run brings it there, or stylelab-sync"
+        )
+    elif os.environ.get(SWEEP_RUN):
+        return  # the others are brought beside the next run, and at the sweep's end
+    elif not wait(uploader.over, uploader.talk, longest=LONGEST_FOR_OTHERS):
+        uploader.give_up()
+        _tell("warning: earlier runs still wait for MLflow: the next run brings them there, or stylelab-sync")
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def _tags(record: Record) -> dict[str, str]:
@@ -251,7 +192,7 @@ def _tags(record: Record) -> dict[str, str]:
             "stylelab.dirty": str(facts["dirty"]).lower(),
         }
     if os.environ.get(SWEEP_RUN):
-        tags |= {"mlflow.parentRunId": os.environ[SWEEP_RUN], "stylelab.sweep": os.environ[SWEEP_NAME]}
+        tags |= {SWEEP_IDENTITY: os.environ[SWEEP_RUN], "stylelab.sweep": os.environ[SWEEP_NAME]}
     if os.environ.get(REPRODUCES):
         tags["stylelab.reproduces"] = os.environ[REPRODUCES]
     return tags

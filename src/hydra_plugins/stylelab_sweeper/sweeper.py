@@ -1,9 +1,12 @@
 """Hydra's grid of overrides, carried out by `stylelab.sweep`: checked whole before the first run, whole at the end."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from omegaconf import OmegaConf, open_dict
+from omegaconf import open_dict
+
+from stylelab.configuration import as_yaml
 
 
 class StylelabSweeper(BasicSweeper):
@@ -27,7 +30,7 @@ class StylelabSweeper(BasicSweeper):
         with open_dict(self.config.hydra.overrides):
             self.config.hydra.overrides.hydra = [*self.given, *added]
         self.launcher.config = self.config  # some launchers keep a copy from `setup`
-        OmegaConf.save(self.config, f"{self.config.hydra.sweep.dir}/multirun.yaml")
+        (Path(self.config.hydra.sweep.dir) / "multirun.yaml").write_text(as_yaml(self.config))
         size = self.max_batch_size or len(jobs)
         for first in range(0, len(jobs), size):
             self.launcher.launch(jobs[first : first + size], initial_job_idx=first)

@@ -125,12 +125,19 @@ def _done(members: Sequence["Member"]) -> set[str]:
     ids = {key: record.get("mlflow_run_id") for key, record in whole.items() if key in tracked}
     if not any(ids.values()):
         return set(whole) - set(tracked)
-    from stylelab.store import open_store  # MLflow takes seconds to import
+    from stylelab.patience import Unanswered
+    from stylelab.store import import_mlflow, store_uri  # MLflow takes seconds to import
     from stylelab.sweep_tracking import finished_among
 
+    import_mlflow()
     of = next(iter(tracked.values())).spec
-    client, experiment = open_store(of.tracking.uri, outputs=Path(of.outputs), experiment=of.tracking.experiment)
-    finished = finished_among(client, experiment, [run_id for run_id in ids.values() if run_id])
+    address, outputs = store_uri(of.tracking.uri, Path(of.outputs)), Path(of.outputs)
+    known = [run_id for run_id in ids.values() if run_id]
+    try:
+        finished = finished_among(address, outputs, of.tracking.experiment, known)
+    except Unanswered as unanswered:
+        print(f"tracking: {unanswered}; what the folders say is taken for done", file=sys.stderr)
+        finished = set(known)
     return {key for key in whole if key not in tracked or ids[key] in finished}
 
 

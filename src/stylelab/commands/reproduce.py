@@ -85,19 +85,21 @@ def _painted(original: "Original", config: Mapping[str, Any]) -> Mapping[str, An
 
 def _track(record: Mapping[str, Any], original: "Original", verdict: "Verdict", config: Mapping[str, Any]) -> None:
     """Say in the reproduction's tracked run how near it came."""
-    if "mlflow_run_id" not in record:
+    if config["tracking"]["store"] == "off":
         return
-    from stylelab.store import open_store
+    from stylelab.tracking import add
 
-    of = config["tracking"]
-    client, _ = open_store(of["uri"], outputs=Path(config["outputs"]), experiment=of["experiment"])
-    run_id = record["mlflow_run_id"]
-    client.set_tag(run_id, "stylelab.verdict", verdict.word)
-    client.log_metric(run_id, "reproduction/max_pixel", verdict.max_pixel)
-    client.log_metric(run_id, "reproduction/mean_pixel", verdict.mean_pixel)
+    metrics = {"reproduction/max_pixel": verdict.max_pixel, "reproduction/mean_pixel": verdict.mean_pixel}
     if verdict.loss is not None:
-        client.log_metric(run_id, "reproduction/loss", verdict.loss)
-    print(f"tracked run: {run_id}, reproduces {original.run_id or original.picture}")
+        metrics["reproduction/loss"] = verdict.loss
+    of = config["tracking"]
+    run_id = add(
+        Path(record["folder"]),
+        {"tags": {"stylelab.verdict": verdict.word}, "metrics": metrics},
+        address=of["uri"],
+        experiment=of["experiment"],
+    )
+    print(f"tracked run: {run_id or 'not in MLflow yet'}, reproduces {original.run_id or original.picture}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from PIL import Image
 
+from stylelab.addresses import redacted
 from stylelab.membership import MEMBERS
 from stylelab.report.runs import (
     FINISHED,
@@ -28,7 +29,7 @@ from stylelab.report.runs import (
     planned,
 )
 from stylelab.schema import suggestion
-from stylelab.store import QUIET, without_password
+from stylelab.store import ANSWERS, QUIET
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -288,7 +289,7 @@ def open_existing(uri: str, experiment: str) -> Store:
     path = uri.removeprefix("sqlite:///")
     if path != uri and not Path(path).is_file():
         raise ValueError(f"there is no store {path}: nothing was tracked yet; paint first, or give another by --uri")
-    quiet = QUIET | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    quiet = QUIET | ANSWERS | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
@@ -299,7 +300,7 @@ def open_existing(uri: str, experiment: str) -> Store:
     try:
         return Store(MlflowClient(tracking_uri=uri), experiment)
     except MlflowException as error:
-        raise ValueError(f"the store {without_password(uri)} does not answer: {_first_line(error)}") from error
+        raise ValueError(f"the store {redacted(uri)} does not answer: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:
