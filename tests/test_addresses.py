@@ -19,6 +19,8 @@ from stylelab import addresses
         ("https://host?token=secret", "https://host?token=***"),
         ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
         ("http://host:5000", "http://host:5000"),
+        ("'http://host:5000', 'http://[::1]:5000/x'", "'http://host:5000', 'http://[::1]:5000/x'"),
+        ("postgresql://me:secret", "postgresql://me:***"),
         (
             "API request to http://me:secret@host/api failed: see tracking.uri=http://me:secret@host,seed=1",
             "API request to http://host/api failed: see tracking.uri=http://host,seed=1",
@@ -61,7 +63,8 @@ def test_what_can_be_a_store_is_let_through(address: str) -> None:
         ("http://me:sec ret@host", "can't be taken apart"),
         ("http://", "can't be taken apart"),
         ("http://:5000", "names no host"),
-        ("postgresql://me:secret@host:port/db", "the port of postgresql://host:port/db is no number"),
+        ("postgresql://me:secret@host:port/db", r"the port of postgresql://host:\*\*\*/db is no number"),
+        ("postgresql://me:secret", r"the port of postgresql://me:\*\*\* is no number"),
     ],
 )
 def test_what_can_not_be_a_store_is_refused_without_its_secrets(address, reason, monkeypatch) -> None:

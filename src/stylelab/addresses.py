@@ -18,6 +18,8 @@ SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databrick
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(\\*://)(\S+)")
 # All up to the last @ before the path; or, where a password has a slash, up to the last @ of all.
 _USER = re.compile(r"[^/?#]*@|[^/?#@:]*:\S*@")
+# A port that is no number may be the password of an address whose @ was forgotten.
+_NO_PORT = re.compile(r"^(\[[^\]]*\]|[^/?#:\\[]+)(\\*:)(?!\d+(?:\W|$))[^/?#]+")
 _PARAMETER = re.compile(r"([?&;])([\w.-]+)(\\*=)([^&;\s]*)")
 _SECRET_NAME = re.compile(r"PASSWORD|TOKEN|SECRET")
 _VARIABLE = re.compile(rf"(\w*(?:{_SECRET_NAME.pattern})\w*\\*=)[^\s,]+")  # MLFLOW_TRACKING_PASSWORD=...
@@ -37,7 +39,7 @@ def _without_secrets(address: re.Match) -> str:
 
 def _without_user(rest: str) -> str:
     found = _USER.match(rest)
-    return rest[found.end() :] if found else rest
+    return _NO_PORT.sub(r"\1\2***", rest[found.end() :] if found else rest)
 
 
 def _hidden(parameter: re.Match) -> str:
@@ -81,9 +83,8 @@ def check(address: str, *, key: str) -> None:
         if os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1") and address:
             return
         raise ValueError(f"{key}: {redacted(address)!r} is no store that MLflow still writes to: {example}")
-    if base not in SCHEMES and base not in {
-        entry.name for entry in metadata.entry_points(group="mlflow.tracking_store")
-    }:
+    plugins = {entry.name for entry in metadata.entry_points(group="mlflow.tracking_store")}
+    if base not in plugins and base not in SCHEMES:
         raise ValueError(f"{key}: MLflow knows no store of the kind {scheme}: {example}")
     if base in FILES:
         return
@@ -96,7 +97,7 @@ def check(address: str, *, key: str) -> None:
     try:
         found = urlsplit(address)
         host, _ = found.hostname, found.port
-    except ValueError as error:
-        raise ValueError(f"{key}: the port of {redacted(address)} is no number: {example}") from error
+    except ValueError:
+        raise ValueError(f"{key}: the port of {redacted(address)} is no number: {example}") from None
     if base in ("http", "https") and not host:
         raise ValueError(f"{key}: {redacted(address)} names no host: {example}")
