@@ -11,11 +11,6 @@ from stylelab.job import Job
 MARGIN = 0.9  # of the free memory: the allocator leaves gaps
 LONGEST = 256  # pixels of a long side: large enough to tell memory from the allocator's gaps, small enough to fit
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-STORE_SAYS_FULL = ("database or disk is full", "No space left on device", "disk I/O error")
-
-
-class TrackingFailed(OSError):
-    """The store that runs are tracked in refused or can't be reached."""
 
 
 def explained(error: Exception, job: Job) -> Exception:
@@ -29,20 +24,11 @@ def explained(error: Exception, job: Job) -> Exception:
         return found
     if _is_out_of_memory(error):
         return MemoryError(_what_would_fit(error, job))
-    if type(error).__module__.startswith(("mlflow", "sqlalchemy")):
-        said = " ".join(str(error).split())[:200]
-        return TrackingFailed(
-            f"tracking.uri: the store refused ({said}): what is painted is kept and the same command goes on; "
-            "tracking=off paints without a store"
-        )
     return error
 
 
 def _is_full_disk(error: BaseException) -> bool:
-    return any(
-        getattr(cause, "errno", None) in FULL or any(words in str(cause) for words in STORE_SAYS_FULL)
-        for cause in _causes(error)
-    )
+    return any(getattr(cause, "errno", None) in FULL for cause in _causes(error))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
