@@ -1,7 +1,7 @@
 """Moves the pixels: L-BFGS and Adam, one evaluation of the objective per step."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -38,16 +38,69 @@ def _unit(gradient: Tensor) -> float:
     return 2.0 ** -min(max(exponent, -126), 126)
 
 
+class Rows:
+    """Vectors remembered in half the memory: float32 as float16, each at a scale of its own; wider types as they are.
+
+    Eleven bits of every number are kept, fewer of those below 2^-28 of a vector's largest. All that is computed from
+    them is computed in the vectors' own type, a stretch of all rows at a time, which lies together in memory and fits a
+    processor's cache, and is added up in float64.
+    """
+
+    STRETCH = 1 << 13  # numbers of each row
+    LARGEST = 2.0**14  # of a row in float16
+
+    def __init__(self, count: int, like: Tensor) -> None:
+        self.narrow = like.dtype == torch.float32
+        self.length, self.width = like.numel(), min(like.numel(), self.STRETCH)
+        stretches = -(-self.length // self.width)
+        kind = torch.float16 if self.narrow else like.dtype
+        self.stretches = like.new_zeros((stretches, count, self.width), dtype=kind)
+        self.scales = like.new_ones(count)  # what each row is multiplied with in memory: powers of two
+
+    def put(self, slot: int, vector: Tensor) -> None:
+        """Remember a vector in place of another."""
+        if self.narrow:
+            self.scales[slot] = self.LARGEST * _unit(vector)
+            vector = vector * self.scales[slot]
+        self.stretches[:, slot] = self._parts(vector)
+
+    def products(self, vectors: Sequence[Tensor]) -> Tensor:
+        """Of every row with every vector: k of (n,) -> (count, k), in float64."""
+        found = self.scales.new_zeros((len(self.scales), len(vectors)), dtype=torch.float64)
+        # One vector at a time: on a CPU a matrix of a few columns takes five times as long.
+        for rows, *parts in zip(self._wide(), *map(self._parts, vectors), strict=True):
+            for place, part in enumerate(parts):
+                found[:, place] += rows @ part
+        return found / self.scales[:, None]
+
+    def combined(self, coefficients: Tensor) -> Tensor:
+        """The sum of coefficient * row: (count,) -> (n,), in the vectors' type."""
+        factors = (coefficients / self.scales).to(self.scales.dtype)
+        return torch.cat([factors @ rows for rows in self._wide()])[: self.length]
+
+    def _parts(self, vector: Tensor) -> Tensor:
+        """A vector by stretches, (stretches, width), with zeros after its end."""
+        rest = len(self.stretches) * self.width - self.length
+        return torch.nn.functional.pad(vector, (0, rest)).view(-1, self.width)
+
+    def _wide(self) -> Iterator[Tensor]:
+        """Every stretch, (count, width), in the vectors' type, still scaled; each takes the place of the one before."""
+        wide = self.scales.new_empty(self.stretches.shape[1:])
+        for stretch in self.stretches:
+            yield wide.copy_(stretch)
+
+
 class Lbfgs:
     """L-BFGS (Liu & Nocedal 1989) without line search, scale-free: a loss however small does not stall it.
 
-    The inverse Hessian is applied in the basis of the remembered pairs (Chen, Wang & Zhou 2014, "vector-free L-BFGS"):
-    two passes over one matrix per step instead of four over two lists, the recursion itself in float64. Where the
-    gradient's sum of magnitudes is above one and no step is longer than `LONGEST_MOVE`, its canvases are
-    torch.optim.LBFGS's with max_iter=1, to rounding.
+    The inverse Hessian is applied in its compact form (Byrd, Nocedal & Schnabel 1994, eq. 3.1), in the basis of the
+    remembered pairs (as in Chen, Wang & Zhou 2014): two passes over the pairs per step, and between them two triangular
+    systems of `history` unknowns in float64. Where the gradient's sum of magnitudes is above one and no step is longer
+    than `LONGEST_MOVE`, its canvases are torch.optim.LBFGS's with max_iter=1: to rounding in float64, and in float32 to
+    the digits that `Rows` keeps of the pairs.
 
     Args:
-        history: pairs remembered; 2 * history pictures of memory.
+        history: pairs remembered; in float32 they take as much memory as `history` pictures.
         learning_rate: multiplies each step.
     """
 
@@ -60,7 +113,7 @@ class Lbfgs:
 
     def __init__(self, *, history: int, learning_rate: float) -> None:
         self.history, self.learning_rate = history, learning_rate
-        self.pairs: Tensor | None = None  # (2 * history, n): steps, then gradient changes; k and history + k are a pair
+        self.pairs: Rows | None = None  # 2 * history: steps, then gradient changes; k and history + k are a pair
         self.products = torch.zeros(2 * history, 2 * history, dtype=torch.float64)  # of every two rows of pairs
         self.count = 0  # pairs ever stored; the next goes to slot count % history
         self.gradient: Tensor | None = None
@@ -74,11 +127,11 @@ class Lbfgs:
             self.unit = _unit(gradient)
         flat = gradient.flatten() * self.unit
         if self.pairs is None:
-            self.pairs = flat.new_zeros(2 * self.history, flat.numel())
-        if self.gradient is not None:
-            self._remember(self.moved, flat - self.gradient)
+            self.pairs = Rows(2 * self.history, flat)
+        fresh = self._remember(self.moved, flat - self.gradient) if self.gradient is not None else {}
+        self.gradient = self.moved = None  # their memory is wanted
         if self.count:
-            move = self._direction(flat).mul_(self.learning_rate)
+            move = self._direction(flat, fresh).mul_(self.learning_rate)
         else:
             # torch.optim.LBFGS uses min(1, 1 / sum) here, which stalls where losses are small; and where the curvature
             # is negative, as about a grey canvas, it would go on by the bare gradient. Here steps grow until it is not.
@@ -86,46 +139,50 @@ class Lbfgs:
             move = flat * (-length / flat.abs().sum().clamp_min(torch.finfo(flat.dtype).tiny))
         longest = self.LONGEST_MOVE * move.numel() ** 0.5
         length = torch.linalg.vector_norm(move, dtype=torch.float64)  # squares of long steps leave float32
-        move = move * (longest / length.clamp_min(longest)).to(move.dtype)
+        move *= (longest / length.clamp_min(longest)).to(move.dtype)
         self.gradient, self.moved = flat, move
         return canvas + move.view_as(canvas)
 
-    def _remember(self, moved: Tensor, change: Tensor) -> None:
+    def _remember(self, moved: Tensor, change: Tensor) -> dict[int, Tensor]:
+        """Put a pair in place of the oldest, if the curvature along it is positive; returns it by slot, or nothing."""
         lengths_and_product = torch.stack((moved.dot(moved), change.dot(change), moved.dot(change))).double()
         moved_squared, change_squared, product = lengths_and_product.tolist()
         if product <= self.CURVATURE * (moved_squared * change_squared) ** 0.5:
             self.refusals += self.count == 0 and moved_squared > 0  # at rest there is nothing to grow
-            return
+            return {}
         slot = self.count % self.history
-        self.pairs[slot], self.pairs[self.history + slot] = moved, change
-        columns = (self.pairs @ torch.stack((moved, change), dim=1)).double().cpu()
-        for row, column in ((slot, columns[:, 0]), (self.history + slot, columns[:, 1])):
-            self.products[row], self.products[:, row] = column, column
+        pair = {slot: moved, self.history + slot: change}
+        for place, vector in pair.items():
+            self.pairs.put(place, vector)
         self.count += 1
+        return pair
 
-    def _direction(self, gradient: Tensor) -> Tensor:
-        """Minus the inverse Hessian times the gradient, by the two-loop recursion on coefficients of the basis."""
+    def _direction(self, gradient: Tensor, fresh: dict[int, Tensor]) -> Tensor:
+        """Minus the inverse Hessian times the gradient.
+
+        Args:
+            fresh: the rows that are new, whose products with all rows are wanted too; emptied.
+        """
         size = self.history
-        kept = range(max(0, self.count - size), self.count)
-        slots = [number % size for number in kept]  # oldest first
-        by_gradient = (self.pairs @ gradient).double().cpu()
-        coefficients = torch.zeros(2 * size, dtype=torch.float64)  # of the rows of pairs; the gradient's own is `own`
-        own, alphas = -1.0, {}
-        for slot in reversed(slots):
-            row = self.products[slot]
-            curvature = self.products[slot, size + slot]
-            alphas[slot] = (row @ coefficients + own * by_gradient[slot]) / curvature
-            coefficients[size + slot] -= alphas[slot]
-        last = slots[-1]
-        scale = self.products[last, size + last] / self.products[size + last, size + last]
-        coefficients *= scale
-        own *= scale
-        for slot in slots:
-            row = self.products[size + slot]
-            curvature = self.products[slot, size + slot]
-            correction = (row @ coefficients + own * by_gradient[size + slot]) / curvature
-            coefficients[slot] += alphas[slot] - correction
-        return (coefficients.to(self.pairs) @ self.pairs).add_(gradient, alpha=float(own))
+        columns = self.pairs.products((gradient, *fresh.values())).cpu()
+        for place, slot in enumerate(fresh, 1):
+            self.products[slot] = self.products[:, slot] = columns[:, place]
+        fresh.clear()
+        found = columns[:, 0]
+        steps = torch.arange(max(0, self.count - size), self.count) % size  # slots, oldest first
+        changes = steps + size
+        between = self.products[steps][:, changes]
+        upper, curvature = between.triu(), between.diagonal()
+        by_changes = self.products[changes][:, changes]
+        scale = curvature[-1] / by_changes[-1, -1]
+        along_steps, along_changes = found[steps], found[changes]
+        inner = torch.linalg.solve_triangular(upper, along_steps[:, None], upper=True)[:, 0]
+        right = curvature * inner + scale * (by_changes @ inner - along_changes)
+        outer = torch.linalg.solve_triangular(upper.T, right[:, None], upper=False)[:, 0]
+        coefficients = torch.zeros(2 * size, dtype=torch.float64)
+        coefficients[steps], coefficients[changes] = -outer, scale * inner
+        move = self.pairs.combined(coefficients.to(gradient.device))
+        return move.add_(gradient, alpha=-float(scale))
 
     def objective_changed(self) -> None:
         """Form no pair across the change; the pairs stay, as curvature of a nearly equal function."""
@@ -133,10 +190,10 @@ class Lbfgs:
 
     def state(self) -> State:
         """The pairs with their products, the last gradient and the last move."""
-        filled = min(self.count, self.history)
-        pairs = None if self.pairs is None else self.pairs.view(2, self.history, -1)[:, :filled].clone()
+        pairs = None if self.pairs is None else self.pairs.stretches[:, self._filled()]
         return {
             "pairs": pairs,
+            "scales": None if self.pairs is None else self.pairs.scales.clone(),
             "products": self.products.clone(),
             "count": self.count,
             "gradient": self.gradient,
@@ -151,10 +208,13 @@ class Lbfgs:
         self.gradient, self.moved, self.unit = state["gradient"], state["moved"], state["unit"]
         self.pairs = None
         if state["pairs"] is not None:
-            filled = state["pairs"]
-            self.pairs = filled.new_zeros(2, self.history, filled.shape[-1])
-            self.pairs[:, : filled.shape[1]] = filled
-            self.pairs = self.pairs.view(2 * self.history, -1)
+            self.pairs = Rows(2 * self.history, state["moved"])
+            self.pairs.stretches[:, self._filled()] = state["pairs"]
+            self.pairs.scales = state["scales"].clone()
+
+    def _filled(self) -> list[int]:
+        slots = range(min(self.count, self.history))
+        return [*slots, *(self.history + slot for slot in slots)]
 
 
 class Adam:
