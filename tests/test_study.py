@@ -43,7 +43,7 @@ def kept(place: Place) -> dict:
     return json.loads(file.read_text())
 
 
-def test_a_killed_study_goes_on_to_the_trials_of_one_that_nobody_killed(place: Place) -> None:
+def test_a_killed_study_goes_on_to_the_trials_of_one_that_nobody_killed_and_paints_none_twice(place: Place) -> None:
     study = [*STUDY, BOTH, RATIO, "optimizer.history=int(interval(2,9))", "hydra.sweeper.n_trials=5"]
     study += ["+hydra.sweeper.sampler.n_startup_trials=2", "hydra.sweeper.batch_size=2"]
     code, said = place.stylelab(*study)
@@ -53,7 +53,7 @@ def test_a_killed_study_goes_on_to_the_trials_of_one_that_nobody_killed(place: P
     assert len({str(params) for params, _ in undisturbed}) == 5
     place.renew()
 
-    for nth in (2, 2):  # the second run of the first batch; then, after that one, the first of the second batch
+    for nth in (3, 3):  # a picture is opened, then renamed: in the second run; then in the run after that one
         arguments = place.arguments(*study)
         process = kills.begin(kills.stylelab, *arguments, log=place.log, at=(r"pastiche\.partial$", nth, kills.die))
         process.join()
@@ -65,8 +65,14 @@ def test_a_killed_study_goes_on_to_the_trials_of_one_that_nobody_killed(place: P
     assert place.statuses() == ["FINISHED"] * 5
     assert place.ask(TAGGED, "stylelab.role") == [("FINISHED",)]
 
+    with sqlite3.connect(place.outputs / "optuna.db") as storage:  # finished, and killed before the study was told
+        storage.execute("update trials set state = 'RUNNING', datetime_complete = null where number = 3")
+        storage.execute("delete from trial_values where trial_id = 4")
+    painted = [(folder / "pastiche.png").stat().st_mtime_ns for folder in place.folders()]
     code, said = place.stylelab(*study)
-    assert code == 0 and "5 complete" in said and "step" not in said
+    assert code == 0 and "4 complete, 1 running" in said and "trial 3: complete" in said and "step" not in said
+    assert [(trial.params, trial.values) for trial in trials(place)] == undisturbed
+    assert [(folder / "pastiche.png").stat().st_mtime_ns for folder in place.folders()] == painted
     assert place.ask(TAGGED, "stylelab.role") == [("FINISHED",)]
     found = kept(place)
     assert found["metrics"] == ["embedded_reference/style", "embedded_reference/content"]
@@ -106,20 +112,6 @@ def test_failed_trials_are_recorded_stop_nothing_and_are_replaced_by_others(plac
     assert [trial.state.name for trial in trials(place)][:4] == [trial.state.name for trial in first]
     assert len(place.folders()) <= max(pictures, 3)  # three learning rates: the same run is painted once
     assert place.ask(TAGGED, "stylelab.role") == [("FINISHED",)]
-
-
-def test_a_trial_whose_finished_run_was_not_told_is_told_without_painting_it_again(place: Place) -> None:
-    study = [*STUDY, STYLE, RATIO, "hydra.sweeper.n_trials=2", "tracking=off"]
-    assert place.stylelab(*study)[0] == 0
-    before = [trial.values for trial in trials(place)]
-    painted = {folder: (folder / "pastiche.png").stat().st_mtime_ns for folder in place.folders()}
-    with sqlite3.connect(place.outputs / "optuna.db") as storage:
-        storage.execute("update trials set state = 'RUNNING', datetime_complete = null where number = 1")
-        storage.execute("delete from trial_values where trial_id = 2")
-    code, said = place.stylelab(*study)
-    assert code == 0, said
-    assert [trial.values for trial in trials(place)] == before
-    assert {folder: (folder / "pastiche.png").stat().st_mtime_ns for folder in place.folders()} == painted
 
 
 def test_a_pruned_run_is_recorded_as_such_and_keeps_what_it_painted(place: Place) -> None:
