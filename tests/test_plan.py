@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,18 +95,40 @@ def test_help_needs_neither_torch_nor_mlflow() -> None:
         assert said.startswith(f"usage: stylelab-{command}") and said.endswith("[]\n")
 
 
+def plan_again_main(cache: str, *arguments: str) -> None:
+    """With a second measurement of all but the process, which takes seconds and was the first one's."""
+    (kept,) = Path(cache).glob("calibration-*.json")
+    process = json.loads(kept.read_text())["table"]["process off"]
+    calibration.Calibration._process = lambda self, job: {int(size): values for size, values in process.items()}
+    plan_main(cache, "--calibrate", *arguments)
+
+
 def test_measurements_are_kept_and_made_again_when_asked(place: Place, calibrated: Path) -> None:
     settings = place.arguments(*STEPS)
     plan(place, calibrated, *settings)
     assert "measuring" not in plan(place, calibrated, *settings)[1]
     (kept,) = calibrated.glob("calibration-*.json")
     before = json.loads(kept.read_text())
-    assert "measuring this machine, once" in plan(place, calibrated, "--calibrate", *settings)[1]
+    process = kills.begin(plan_again_main, str(calibrated), *settings, log=place.log)
+    process.join()
+    assert process.exitcode == 0 and "measuring this machine, once" in place.log.read_text()
     after = json.loads(kept.read_text())
     assert before["about"] == after["about"] and before["about"]["threads"] == 1
-    assert before["table"].keys() == after["table"].keys() and before["table"] != after["table"]
-    process = after["table"]["process off"]["768"]
-    assert process["start"] > 0.3 and process["bytes"] > 100e6 and process["store"] == 0
+    assert all(after["table"][kind] != before["table"][kind] for kind in after["table"].keys() - {"process off"})
+    start = before["table"]["process off"]["768"]
+    assert start["start"] > 0.3 and start["bytes"] > 100e6 and start["store"] == 0
+
+
+def test_a_plan_is_made_where_its_measurements_can_not_be_kept(place: Place, calibrated: Path) -> None:
+    plan(place, calibrated, *place.arguments(*STEPS))
+    blocked = place.folder / "cache"
+    shutil.copytree(calibrated, blocked)
+    (kept,) = blocked.glob("calibration-*.json")
+    kept.with_suffix(".partial").mkdir()  # nothing can be written there
+    process = kills.begin(plan_again_main, str(blocked), *place.arguments(*STEPS), log=place.log)
+    process.join()
+    said = place.log.read_text()
+    assert process.exitcode == 0 and "the measurements can't be kept" in said and "1 run: 1 new" in said
 
 
 def test_measurements_of_other_code_versions_or_threads_do_not_count(tmp_path: Path, monkeypatch) -> None:
