@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
 from nodes import HEAD, NODES, network, on, power_off
 from sweeps import Sweep, expect, tell, wait_until
 
@@ -21,7 +22,12 @@ PORT = 6399
 STEPS = 800
 LAUNCHER = ("hydra/launcher=ray", f"hydra.launcher.address={HEAD}:{PORT}")
 RAY = Path(sys.executable).with_name("ray")
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300", "RAY_AUTH_MODE": "token"}
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "300",
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_AUTH_MODE": "token",
+}
 
 
 @contextmanager
@@ -31,22 +37,31 @@ def cluster(folder: Path) -> Iterator[None]:
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(folder / "token")  # by which the sweep knows that a token is asked for
     with network():
         head = ["--head", f"--port={PORT}", f"--node-ip-address={HEAD}", "--num-cpus=0", "--include-dashboard=false"]
-        processes = [start(head, on_node=None, folder=folder)]
-        time.sleep(10)
-        for name, address in NODES.items():
-            joining = [f"--address={HEAD}:{PORT}", f"--node-ip-address={address}", "--num-cpus=2"]
-            processes.append(start(joining, on_node=name, folder=folder))
+        headed = start(head, on_node=None, folder=folder)
         try:
-            wait_until(lambda: cores() == 4)
+            expect(bool(wait_until(lambda: nodes_there() == 1)), "no head", (folder / "ray-head.log").read_text())
+            for number, (name, address) in enumerate(NODES.items(), start=2):
+                joining = [f"--address={HEAD}:{PORT}", f"--node-ip-address={address}", "--num-cpus=2"]
+                for _ in range(5):  # a raylet gives up where its agents take over 15 s, as on a busy machine
+                    start(joining, on_node=name, folder=folder)
+                    if wait_until(lambda number=number: nodes_there() == number, seconds=60):
+                        break
+                    power_off(name)
             yield
         finally:
-            for process in processes:
-                os.killpg(process.pid, signal.SIGKILL)
+            power_off_head(headed)
 
 
 def start(arguments: list[str], *, on_node: str | None, folder: Path) -> subprocess.Popen:
     """`ray start` on a node, or here."""
-    command = [str(RAY), "start", "--block", "--object-store-memory=200000000", "--disable-usage-stats", *arguments]
+    command = [
+        str(RAY),
+        "start",
+        "--block",
+        "--object-store-memory=200000000",
+        "--disable-usage-stats",
+        *arguments,
+    ]
     log = folder / f"ray-{on_node or 'head'}.log"
     if on_node:
         return on(on_node, command, log=log, environment=QUIET)
@@ -54,13 +69,20 @@ def start(arguments: list[str], *, on_node: str | None, folder: Path) -> subproc
         return subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | QUIET, start_new_session=True)
 
 
-def cores() -> float:
-    """Cores of the cluster."""
+def power_off_head(process: subprocess.Popen) -> None:
+    """End `ray start` with all that it started."""
+    if process.poll() is None:
+        for each in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+            each.kill()
+
+
+def nodes_there() -> int:
+    """Nodes of the cluster, the head among them."""
     asking = (
-        f"import ray; ray.init('{HEAD}:{PORT}', logging_level='error'); print(ray.cluster_resources().get('CPU', 0))"
+        f"import ray; ray.init('{HEAD}:{PORT}', logging_level='error'); print(sum(n['Alive'] for n in ray.nodes()))"
     )
     asked = subprocess.run([sys.executable, "-c", asking], capture_output=True, text=True, env=os.environ | QUIET)
-    return float(asked.stdout.strip() or 0)
+    return int(asked.stdout.strip() or 0)
 
 
 def main() -> None:

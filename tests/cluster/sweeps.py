@@ -103,9 +103,11 @@ def expect(holds: bool, what: str, found: str) -> None:
         sys.exit(f"NOT AS EXPECTED: {what}\n{found}")
 
 
-def wait_until(there: Callable[[], object], *, going_on: Callable[[], bool] = lambda: True) -> Any:
+def wait_until(
+    there: Callable[[], object], *, going_on: Callable[[], bool] = lambda: True, seconds: float = LONGEST_WAIT
+) -> Any:
     """What `there` returns as soon as it returns something; None where that never comes or nothing goes on any more."""
-    deadline = time.monotonic() + LONGEST_WAIT
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and going_on():
         if found := there():
             return found

@@ -53,17 +53,19 @@ class RayLauncher(EngineLauncher):
                 else f"hydra.launcher.address: found no Ray cluster at {self.address}: start one by ray start --head, "
                 "or use hydra.launcher.address=local"
             ) from error
-        memory = {"memory": self.memory_gb * 1e9} if self.memory_gb else {}
-        self.paint = ray.remote(_paint).options(
-            num_cpus=self.threads, num_gpus=self.gpus, max_retries=self.retries, max_calls=0, **memory
-        )
+        self.options = {"num_cpus": self.threads, "num_gpus": self.gpus, "max_retries": self.retries}
+        if self.memory_gb:
+            self.options["memory"] = self.memory_gb * 1e9
         environment = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
         self.environment = environment | threads_environment(self.threads)
 
     def start(self, works: Sequence[Any]) -> Sequence[Any]:
         """A task for each."""
+        import ray
+
+        task = ray.remote(_paint)
         return [
-            self.paint.options(name=f"run {work.number}").remote(replace(work, environment=self.environment))
+            task.options(name=f"run {work.number}", **self.options).remote(replace(work, environment=self.environment))
             for work in works
         ]
 
