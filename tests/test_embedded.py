@@ -18,13 +18,13 @@ MEANS = PARAMETERS.parent / "vgg19_caffe_mean_activations.json"
 HELD_OUT = ("108082", "207038", "258089", "45077", "78019")  # of BSDS500's every tenth, never trained on
 # Largest ||F - F_vgg||^2 / ||F_vgg||^2 over those photographs, a tenth above what was measured at 256 pixels.
 BOUNDS = {
-    "relu1_1": 1e-6,
-    "relu2_1": 0.075,
+    "relu1_1": 0.025,
+    "relu2_1": 0.082,
     "relu2_2": 0.22,
-    "relu3_1": 0.24,
-    "relu4_1": 0.36,
-    "relu4_2": 0.5,
-    "relu5_1": 0.9,
+    "relu3_1": 0.255,
+    "relu4_1": 0.245,
+    "relu4_2": 0.37,
+    "relu5_1": 0.78,
 }
 
 
@@ -75,7 +75,7 @@ def test_an_unknown_layer_is_refused_with_the_list_of_those_there_are(shipped):
 
 def test_nothing_above_the_deepest_layer_is_kept(shipped):
     names = {name.rpartition("/")[0] for name in EmbeddedEncoder(["relu2_1"], shipped).convolutions}
-    assert names == {"conv1_1b", "conv1_2", "conv2_1", "head/relu2_1"}
+    assert names == {"conv1_1", "conv1_2", "conv2_1", "head/relu2_1"}
 
 
 def test_a_layer_is_the_same_whatever_else_is_asked_for(shipped):
@@ -106,8 +106,8 @@ def test_it_multiplies_less_than_a_fifth_as_often_as_vgg19():
 
 
 def embedded_multiplications() -> float:
-    """Multiply-adds by pixel of the picture for relu1_1 … relu5_1 and relu4_2, forward."""
-    area, total = 1.0, 64 * 27.0  # relu1_1's own convolution
+    """Multiply-adds by pixel of the picture for relu1_1 … relu5_1 and relu4_2, forward, heads computed in full."""
+    area, total = 1.0, 0.0
     for name, inputs, outputs, kernel, stride, layer in TRUNK:
         area /= stride**2
         if name != "pool":

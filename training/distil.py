@@ -88,9 +88,8 @@ class Run:
         first = stored["parameters"] if stored else self._first_parameters(rescaled)
         self.student = EmbeddedEncoder(LEARNED, first).to(self.device, memory_format=torch.channels_last)
         self.student.requires_grad_(True)
-        self.untrained = {name: value for name, value in first.items() if name.startswith("conv1_1.")}
         # The student's own tensors, frozen, so that the painter has what the student learns.
-        self.painter = EmbeddedEncoder(LAYERS, plain_names(dict(self.student.named_parameters())) | self.untrained)
+        self.painter = EmbeddedEncoder(LAYERS, plain_names(dict(self.student.named_parameters())))
         self.optimizer = Muon(self.student.parameters(), lr=options.rate)
         self.average = Average(self.student)
         self.seconds, self.batches = 0.0, 0
@@ -107,7 +106,7 @@ class Run:
         if self.options.start:
             return {name: value.float() for name, value in load_file(self.options.start).items()}
         sample = self.pictures.batch(48, 112)
-        return starting_parameters(rescaled, encoder(rescaled, tuple(AIMS.values())), sample)
+        return starting_parameters(encoder(rescaled, tuple(AIMS.values())), sample)
 
     def _resume(self, stored: dict) -> None:
         self.optimizer.load_state_dict(stored["optimizer"])
@@ -168,8 +167,8 @@ class Run:
         log.flush()
 
     def parameters(self) -> dict[str, Tensor]:
-        """The averaged parameters by the names of the file, with relu1_1's, which are not trained."""
-        return plain_names(self.average.values) | self.untrained
+        """The averaged parameters by the names of the file."""
+        return plain_names(self.average.values)
 
 
 def main() -> None:

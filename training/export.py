@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 ATTRIBUTION = (
     "Distilled from VGG-19 (K. Simonyan and A. Zisserman, Very Deep Convolutional Networks for Large-Scale Image"
-    " Recognition, arXiv 1409.1556, 2014; parameters under CC BY 4.0). conv1_1 is VGG-19's own, its filters rescaled."
+    " Recognition, arXiv 1409.1556, 2014; parameters under CC BY 4.0)."
 )
 
 

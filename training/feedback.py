@@ -52,8 +52,8 @@ class Painting:
         """A few steps on each canvas, by the default loss of the package."""
         with torch.no_grad(), self.bfloat16():
             features = student(self.styles)
-            targets = {layer: gram_matrix(features[layer]) for layer in self.layers}
             aims = student(self.contents)[CONTENT_LAYER]
+        targets = {layer: gram_matrix(features[layer]) for layer in self.layers}
         for optimizer in self.optimizers:
             optimizer.objective_changed()  # the student has learned since the last visit
         for _ in range(STEPS_A_VISIT):
@@ -67,9 +67,9 @@ class Painting:
         canvas = self.canvas.detach().requires_grad_()
         with self.bfloat16():
             features = student(canvas.contiguous(memory_format=torch.channels_last))
-            loss = self.ratios * mean_squared_error(features[CONTENT_LAYER], aims)
-            for layer in self.layers:
-                loss = loss + 4 * style_loss(gram_matrix(features[layer]), targets[layer]) / len(self.layers)
+        loss = self.ratios * mean_squared_error(features[CONTENT_LAYER], aims)
+        for layer in self.layers:
+            loss = loss + 4 * style_loss(gram_matrix(features[layer]), targets[layer]) / len(self.layers)
         (gradient,) = torch.autograd.grad(loss.sum(), canvas)
         parts = zip(self.optimizers, self.canvas.split(1), gradient.split(1), strict=True)
         moved = [optimizer.step(part, slope) for optimizer, part, slope in parts]

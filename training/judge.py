@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from stylelab import images, parameters, pictures, reference
 from stylelab.descent import Lbfgs, descend
 from stylelab.embedded import PARAMETERS, EmbeddedEncoder, load_parameters
-from stylelab.objective import CONVENTIONS, Losses, Objective, Weighting
+from stylelab.objective import CONVENTIONS, Objective, Weighting
 from stylelab.pyramid import Level
 from stylelab.vgg import CAFFE, Encoder
 
@@ -32,17 +32,6 @@ STYLE_LAYERS = reference.STYLE_LAYERS
 LAYERS = (*STYLE_LAYERS, "relu4_2")
 BETA, RATIO = 1e9, 1e-3  # conf/weights/authors_code.yaml
 RATIOS = (RATIO / 4, RATIO, RATIO * 4)  # of the embedded network, for interpolation
-
-
-class InBfloat16:
-    """An objective whose convolutions and Gram matrices are multiplied in bfloat16; everything else stays float32."""
-
-    def __init__(self, objective: Objective):
-        self.objective = objective
-
-    def evaluate(self, canvas: Tensor) -> tuple[Losses, Tensor]:
-        with torch.autocast(canvas.device.type, torch.bfloat16):
-            return self.objective.evaluate(canvas.contiguous(memory_format=torch.channels_last))
 
 
 def networks(options: argparse.Namespace) -> dict[str, nn.Module]:
@@ -69,12 +58,9 @@ def weighting(ratio: float) -> Weighting:
     )
 
 
-def paint(network: nn.Module, content: Tensor, style: Tensor, *, ratio: float, steps: int, bfloat16: bool) -> Tensor:
+def paint(network: nn.Module, content: Tensor, style: Tensor, *, ratio: float, steps: int) -> Tensor:
     """The canvas after so many evaluations."""
-    with torch.autocast(content.device.type, torch.bfloat16, enabled=bfloat16):
-        objective = Objective(network, weighting=weighting(ratio), content=content, styles=[(1.0, style)])
-    if bfloat16:
-        objective = InBfloat16(objective)
+    objective = Objective(network, weighting=weighting(ratio), content=content, styles=[(1.0, style)])
     optimizer = Lbfgs(history=20, learning_rate=1.0)
     for _, canvas, _ in descend(lambda _: objective, content, optimizer, steps=steps, tolerance=0):
         finished = canvas
@@ -119,8 +105,7 @@ class Judgement:
             return Image.open(path).convert("RGB"), 0.0
         started = time.time()
         source, model = (images.from_picture(shelf) for shelf in (self.contents[content], self.styles[style]))
-        settings = {"ratio": ratio, "steps": options.steps, "bfloat16": options.bfloat16}
-        canvas = paint(self.networks[name], source, model, **settings)
+        canvas = paint(self.networks[name], source, model, ratio=ratio, steps=options.steps)
         images.to_picture(canvas).save(path)
         return images.to_picture(canvas), time.time() - started
 

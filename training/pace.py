@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from stylelab.objective import Objective
-from training.judge import InBfloat16, networks, weighting
+from training.judge import networks, weighting
 
 
 def main() -> None:
@@ -30,9 +30,7 @@ def main() -> None:
     for options.bfloat16 in (False, True):
         objectives = {}
         for name, network in networks(options).items():
-            with torch.autocast("cpu", torch.bfloat16, enabled=options.bfloat16):
-                objective = Objective(network, weighting=weighting(1e-3), content=content, styles=[(1.0, style)])
-            objectives[name] = InBfloat16(objective) if options.bfloat16 else objective
+            objectives[name] = Objective(network, weighting=weighting(1e-3), content=content, styles=[(1.0, style)])
         seconds = {name: [] for name in ("vgg19_normalised", "embedded")}
         for number in range(options.rounds + 1):
             for name, values in seconds.items():

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylelab.embedded import CHANNELS, MEAN_RGB, TRUNK
-from stylelab.vgg import Encoder, Parameters
+from stylelab.vgg import Encoder
 
-# The teacher's tensor that each convolution of the trunk is fitted to.
-AIMS = {name: name[:7] for name, *_ in TRUNK if name != "pool"}
+# The teacher's tensor that each convolution of the trunk is fitted to; one with a stride has its pool in it.
+AIMS = {name: name[:7] if stride == 1 else f"pool{name[4]}" for name, _, _, _, stride, _ in TRUNK if name != "pool"}
 
 
 def chosen(features: Tensor, count: int) -> Tensor:
@@ -45,14 +45,11 @@ def fitted(inputs: Tensor, targets: Tensor, kernel: int, stride: int) -> tuple[T
 
 
 @torch.no_grad()
-def starting_parameters(normalised: Parameters, teacher: Encoder, images: Tensor) -> dict[str, Tensor]:
+def starting_parameters(teacher: Encoder, images: Tensor) -> dict[str, Tensor]:
     """All parameters of the embedded network, from the teacher's response to images at the layers of AIMS."""
     with torch.autocast(images.device.type, torch.bfloat16):
         truth = {layer: features.float() for layer, features in teacher(images).items()}
-    found = {
-        "conv1_1.weight": normalised.filters["conv1_1"].flip(1) * 255,  # Caffe's order is BGR, its range 0-255
-        "conv1_1.bias": normalised.biases["conv1_1"],
-    }
+    found = {}
     hidden = images - torch.tensor(MEAN_RGB).view(1, 3, 1, 1) / 255
     for name, _, outputs, kernel, stride, layer in TRUNK:
         if name == "pool":
@@ -65,7 +62,7 @@ def starting_parameters(normalised: Parameters, teacher: Encoder, images: Tensor
         found |= {f"{name}.weight": weight, f"{name}.bias": bias}
         hidden = functional.relu(functional.conv2d(hidden, weight, bias, stride, padding=(kernel - 1) // 2))
         if layer:
-            weight, bias = fitted(hidden, aim, 1, 1)
+            weight, bias = fitted(hidden, functional.relu(aim), 1, 1)
             assert weight.shape[0] == CHANNELS[layer]
             found |= {f"head.{layer}.weight": weight, f"head.{layer}.bias": bias}
     return found

@@ -1,8 +1,8 @@
 """The embedded network: a small stand-in for VGG-19 that ships with the package, distilled by training/.
 
 It is not VGG-19 and is never called so. It answers to some of VGG-19's layer names with features that approximate
-those of `vgg19_normalised` with average pools, so that weights and experiments carry over. relu1_1 is VGG-19's own
-first convolution (Simonyan & Zisserman 2014, CC BY 4.0); everything deeper is learned.
+those of `vgg19_normalised` with average pools, so that weights and experiments carry over. They are linear in its own,
+through 1 x 1 heads. VGG-19: Simonyan & Zisserman (2014), parameters CC BY 4.0.
 """
 
 import hashlib
@@ -21,24 +21,23 @@ LAYERS = EMBEDDED_LAYERS
 PARAMETERS = Path(__file__).parent / "data" / "embedded.safetensors"
 MEAN_RGB = (123.68, 116.779, 103.939)  # of VGG-19's training images, 0-255 (Simonyan & Zisserman 2014)
 
-# The trunk in network order. Each convolution is rectified, then read by the head of its layer if it has one.
+# The trunk in network order. Each convolution is rectified, then read by the linear head of its layer if it has one.
 # (name, input channels, output channels, kernel, stride, layer that it feeds; "pool" stands before where marked)
 TRUNK = (
-    ("conv1_1b", 3, 16, 3, 1, None),
-    ("conv1_2", 16, 24, 3, 1, None),
-    ("pool", 0, 0, 2, 2, None),
-    ("conv2_1", 24, 64, 3, 1, "relu2_1"),
+    ("conv1_1", 3, 24, 3, 1, "relu1_1"),
+    ("conv1_2", 24, 48, 4, 2, None),
+    ("conv2_1", 48, 64, 3, 1, "relu2_1"),
     ("conv2_2", 64, 64, 3, 1, "relu2_2"),
     ("pool", 0, 0, 2, 2, None),
-    ("conv3_1", 64, 112, 3, 1, "relu3_1"),
-    ("conv3_3", 112, 112, 3, 1, None),
+    ("conv3_1", 64, 96, 3, 1, "relu3_1"),
+    ("conv3_3", 96, 96, 3, 1, None),
     ("pool", 0, 0, 2, 2, None),
-    ("conv4_1", 112, 224, 3, 1, "relu4_1"),
+    ("conv4_1", 96, 224, 3, 1, "relu4_1"),
     ("conv4_2", 224, 224, 3, 1, "relu4_2"),
-    ("conv4_3", 224, 192, 3, 1, None),
-    ("conv4_4", 192, 192, 3, 1, None),
+    ("conv4_4", 224, 160, 3, 1, None),
     ("pool", 0, 0, 2, 2, None),
-    ("conv5_1", 192, 256, 3, 1, "relu5_1"),
+    ("conv5_1a", 160, 224, 3, 1, None),
+    ("conv5_1b", 224, 256, 3, 1, "relu5_1"),
 )
 CHANNELS = {
     "relu1_1": 64, "relu2_1": 128, "relu2_2": 128, "relu3_1": 256, "relu4_1": 512, "relu4_2": 512, "relu5_1": 512,
@@ -47,7 +46,7 @@ CHANNELS = {
 
 def layer_shapes() -> dict[str, tuple[int, int, int, int]]:
     """Name of every convolution -> shape of its weight; each has a bias of the first length too."""
-    shapes = {"conv1_1": (CHANNELS["relu1_1"], 3, 3, 3)}
+    shapes = {}
     for name, inputs, outputs, kernel, _, layer in TRUNK:
         if name != "pool":
             shapes[name] = (outputs, inputs, kernel, kernel)
@@ -73,7 +72,8 @@ class EmbeddedEncoder(nn.Module):
         self.layers = tuple(layer for layer in LAYERS if layer in layers)
         self.trunk = _cut(self.layers)
         self.convolutions = nn.ParameterDict()
-        for name in self._names():
+        heads = [f"head.{layer}" for layer in self.layers]
+        for name in [name for name, *_ in self.trunk if name != "pool"] + heads:
             for part in ("weight", "bias"):
                 value = parameters[f"{name}.{part}"].float()
                 if part == "weight":
@@ -81,34 +81,35 @@ class EmbeddedEncoder(nn.Module):
                 self.convolutions[f"{name}/{part}".replace(".", "/")] = nn.Parameter(value, requires_grad=False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        mean = images.new_tensor(MEAN_RGB).view(1, 3, 1, 1) / 255
-        kind = next(self.parameters()).dtype
-        centred = (images - mean).to(kind, memory_format=torch.channels_last)
+        hidden = preprocess(images).to(next(self.parameters()).dtype)
         features = {}
-        if "relu1_1" in self.layers:
-            features["relu1_1"] = functional.relu(self._convolve("conv1_1", centred, 1))
-        hidden = centred
         for name, _, _, _, stride, layer in self.trunk:
             if name == "pool":
                 hidden = functional.avg_pool2d(hidden, 2)
                 continue
             hidden = functional.relu(self._convolve(name, hidden, stride))
             if layer in self.layers:
-                features[layer] = functional.relu(self._convolve(f"head.{layer}", hidden, 1))
+                features[layer] = self._convolve(f"head.{layer}", hidden, 1)
         return features
 
-    def _convolve(self, name: str, inputs: Tensor, stride: int) -> Tensor:
+    def convolution(self, name: str) -> tuple[Tensor, Tensor]:
+        """The weight and the bias of a convolution of the trunk, or of the head of a layer: head.relu1_1."""
         weight, bias = (self.convolutions[f"{name}/{part}".replace(".", "/")] for part in ("weight", "bias"))
+        return weight, bias
+
+    def _convolve(self, name: str, inputs: Tensor, stride: int) -> Tensor:
+        weight, bias = self.convolution(name)
         return functional.conv2d(inputs, weight, bias, stride, padding=(weight.shape[-1] - 1) // 2)
 
-    def _names(self) -> list[str]:
-        heads = [f"head.{layer}" for layer in self.layers if layer != "relu1_1"]
-        first = ["conv1_1"] if "relu1_1" in self.layers else []
-        return first + [name for name, *_ in self.trunk if name != "pool"] + heads
+
+def preprocess(images: Tensor) -> Tensor:
+    """Images (N, 3, H, W) in [0, 1] -> centred, channels-last."""
+    mean = images.new_tensor(MEAN_RGB).view(1, 3, 1, 1) / 255
+    return (images - mean).contiguous(memory_format=torch.channels_last)
 
 
 def _cut(layers: Sequence[str]) -> tuple[tuple, ...]:
-    """The trunk up to the deepest of the layers; nothing for relu1_1, which has a convolution of its own."""
+    """The trunk up to the deepest of the layers."""
     needed = [index for index, (*_, layer) in enumerate(TRUNK) if layer in layers]
     return TRUNK[: max(needed, default=-1) + 1]
 

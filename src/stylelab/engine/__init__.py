@@ -11,19 +11,23 @@ import copy
 import torch
 from torch import nn
 
+from stylelab.embedded import EmbeddedEncoder
+from stylelab.engine.embedded import EmbeddedEngine
 from stylelab.engine.engine import Engine
 from stylelab.vgg import Encoder
 
-__all__ = ["Engine", "fastest"]
+__all__ = ["EmbeddedEngine", "Engine", "fastest"]
 
 
-def fastest(network: nn.Module, arithmetic: torch.dtype) -> Engine | nn.Module:
+def fastest(network: nn.Module, arithmetic: torch.dtype) -> Engine | EmbeddedEngine | nn.Module:
     """The network in an arithmetic: an engine where there is one for it, else the network itself, converted.
 
     Args:
         network: in float32.
         arithmetic: float32, bfloat16 or float16.
     """
+    if isinstance(network, EmbeddedEncoder) and arithmetic != torch.float16:
+        return EmbeddedEngine(network, arithmetic)
     if isinstance(network, Encoder) and arithmetic != torch.float16:
         return Engine(network, arithmetic)
     return network if arithmetic == torch.float32 else copy.deepcopy(network).to(arithmetic)

@@ -84,21 +84,22 @@ def convolve(inputs: Tensor, filters: Tensor, bias: Tensor | None, *, padding: i
     return out.relu_() if rectified else out
 
 
-def add_product_(gradient: Tensor, features: Tensor, matrix: Tensor) -> Tensor:
-    """gradient += features times a matrix over channels, in place.
+def add_product_(gradient: Tensor, features: Tensor, matrix: Tensor, constant: Tensor | None = None) -> Tensor:
+    """gradient += features times a matrix over channels, and a constant, in place.
 
     Args:
         gradient, features: (N, C, H, W), channels-last.
         matrix: (N, C, C), symmetric, in their type.
+        constant: (N, C), in their type.
     """
     if len(matrix) == 1 and _onednn(matrix):  # on some CPUs a 1 x 1 convolution of oneDNN is twice as fast as MKL
         nothing, ones = [0, 0], [1, 1]
-        filters = matrix[0, :, :, None, None]
+        filters, bias = matrix[0, :, :, None, None], None if constant is None else constant[0]
         return torch.ops.mkldnn._convolution_pointwise_.binary(
-            gradient, features, filters, None, nothing, ones, ones, 1, "add", 1.0, None, [], None
+            gradient, features, filters, bias, nothing, ones, ones, 1, "add", 1.0, None, [], None
         )
     rows(gradient).baddbmm_(rows(features), matrix)
-    return gradient
+    return gradient if constant is None else gradient.add_(constant[:, :, None, None])
 
 
 def rows(features: Tensor) -> Tensor:
