@@ -27,7 +27,15 @@ def runs_of(arguments: Sequence[str], *, params: Mapping[str, str] | None, confi
     """The overrides of every run of a sweep: the grid of what an experiment sweeps and what the command line adds."""
     parser = OverridesParser.create(config_loader=config_loader)
     swept = [f"{key}={values}" for key, values in (params or {}).items()]
-    batches = BasicSweeper.split_arguments(parser.parse_overrides([*swept, *arguments]), None)
+    overrides = parser.parse_overrides([*swept, *arguments])
+    for override in overrides:
+        if override.is_interval_sweep():
+            key, _, interval = override.input_line.partition("=")
+            raise ValueError(
+                f"{key}: {interval} lists no values: a study searches it, by hydra/sweeper=optuna; a sweep or a plan "
+                f"takes values, as in {key}=0.1,0.2"
+            )
+    batches = BasicSweeper.split_arguments(overrides, None)
     return [tuple(run) for batch in batches for run in batch]
 
 

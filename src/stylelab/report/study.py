@@ -83,6 +83,7 @@ def section(study: Mapping[str, Any], runs: Sequence[Run], pictures: Mapping[str
         "several": len(metrics) > 1,
         "plots": plots,
         "importances": _importances(study),
+        "evaluator": study["evaluator"],
         "metrics": metrics,
         "keys": list(study["space"]),
         "trials": [_row(trial, study, run_of) for trial in study["trials"]],
