@@ -125,9 +125,12 @@ def threads(of: Mapping[str, Any]) -> str:
 
 
 def _last(found: Tables, section: str, **wanted: object) -> Mapping[str, Any] | None:
-    """The table of the largest pictures."""
+    """Of the commit measured last the table of the largest pictures."""
     tables = [each for each in found.get(section, ()) if all(each.get(key) == value for key, value in wanted.items())]
-    return max(tables, key=lambda each: (each["side"], each.get("steps", 0)), default=None)
+    if not tables:
+        return None
+    last = max(tables, key=lambda each: each["when"])["commit"]
+    return max((each for each in tables if each["commit"] == last), key=lambda each: each["side"])
 
 
 def _row(of: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -40,7 +40,9 @@ def newest(runs: Sequence[Found]) -> dict[str, list[Found]]:
         for section, tables in run["sections"].items():
             for table in tables:
                 key = tuple(table.get(name, "") for name in ("side", "threads", "start", "steps"))
-                found.setdefault(section, {}).setdefault(key, table | {"commit": run["machine"]["commit"]})
+                found.setdefault(section, {}).setdefault(
+                    key, table | {"commit": run["machine"]["commit"], "when": run["when"]}
+                )
     return {section: [tables[key] for key in sorted(tables)] for section, tables in found.items()}
 
 
