@@ -382,7 +382,7 @@ def test_the_sheet_puts_each_picture_at_its_place():
     }
     grid = lay_out(runs, swept(runs), rows="a.b", columns="a.c", facets=None)
     nothing = sheet.Inputs(content=None, styles=())
-    drawn = sheet.draw(grid, pictures, {one.run_id: nothing for one in runs}, title="t", subtitle="u")
+    drawn = sheet.draw(grid, pictures, {one.run_id: nothing for one in runs}, sheet.Words(title="t"))
     pixels = np.asarray(drawn).astype(int)
     boxes = {}
     for place, colour in {(1, 1): (255, 0, 0), (1, 2): (0, 255, 0), (2, 1): (0, 0, 255)}.items():

@@ -322,7 +322,7 @@ def test_a_click_shows_the_run_and_the_slider_lays_it_over_the_content(browser, 
     run = next(row for row in rows(troubled) if row["run_id"] == picture.get_attribute("data-run"))
     assert run["run_id"] in page.inner_text("#run-id")
     assert "embedded_reference/style" in page.inner_text("#run-metrics")
-    assert page.inner_text("#again") == f"stylelab-reproduce {run['run_id']}"
+    assert page.inner_text("#again") == f"Paint it again: stylelab-reproduce {run['run_id']}"
     assert f"{RATIO}\t1e-" in page.inner_text("#run-settings")
     assert page.get_attribute("#before", "alt").startswith("content: ")
 

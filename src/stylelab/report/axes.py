@@ -102,9 +102,14 @@ def _override_axis(runs: Sequence[Run], key: str) -> Axis:
     written = {run.run_id: run.overrides[key] for run in runs}
     within = [leaf for leaf in differences(runs) if leaf.startswith(f"{key}.") and decisive(leaf)]
     followed = [leaf for leaf in within if determines(written, _values(runs, leaf))]
-    if len(followed) == 1 and determines(_values(runs, followed[0]), written):
+    if len(followed) == 1 and determines(_values(runs, followed[0]), written) and not _is_switch(runs, followed[0]):
         return _leaf_axis(runs, followed[0])
     return axis_of(key, written)
+
+
+def _is_switch(runs: Sequence[Run], leaf: str) -> bool:
+    """Whether a key is true or false, which says less than the option that sets it."""
+    return all(isinstance(value, bool) for value in _values(runs, leaf).values())
 
 
 def _from_configurations(runs: Sequence[Run]) -> list[Axis]:

@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from stylelab.report.axes import SEED, Axis
-from stylelab.report.conclusions import judged, pareto_front, refusal
+from stylelab.report.conclusions import COMPARED, has, judged, pareto_front, refusal
 from stylelab.report.grid import Grid
 from stylelab.report.runs import Run
 
@@ -27,7 +27,7 @@ def trade_off(
 
     Runs of other pictures have a front of their own: the ruler measures each against its own pictures.
     """
-    shown = [run for run in judged(runs, ruler) if {f"{ruler}/style", f"{ruler}/content"} <= run.metrics.keys()]
+    shown = [run for run in judged(runs, ruler) if all(has(run, f"{ruler}/{name}") for name in COMPARED)]
     fronts = _fronts(shown, ruler)
     figure = go.Figure()
     for points in fronts:

@@ -58,8 +58,8 @@ class Replicates:
     runs: tuple[Run, ...]
 
     def spread(self, metric: str) -> Spread | None:
-        """A metric over them; None where they don't have it."""
-        values = tuple(run.metrics[metric] for run in self.runs if metric in run.metrics)
+        """A metric over them; None where they don't have it, or have no finite one."""
+        values = tuple(run.metrics[metric] for run in self.runs if has(run, metric))
         return Spread(values=values) if values else None
 
     @property
@@ -94,6 +94,11 @@ class Comparison:
         return [option for option, explained in self.explained.items() if self.lead(option) > explained]
 
 
+def has(run: Run, metric: str) -> bool:
+    """Whether a run has a finite value of a metric."""
+    return math.isfinite(run.metrics.get(metric, math.nan))
+
+
 def rulers(runs: Sequence[Run]) -> list[str]:
     """The rulers that judged any of these runs."""
     return [ruler for ruler in RULERS if any(f"{ruler}/{name}" in run.metrics for run in runs for name in COMPARED)]
@@ -101,10 +106,7 @@ def rulers(runs: Sequence[Run]) -> list[str]:
 
 def judged(runs: Sequence[Run], ruler: str) -> list[Run]:
     """The finished runs that a ruler judged."""
-    names = [f"{ruler}/{name}" for name in COMPARED]
-    return [
-        run for run in runs if run.finished and any(math.isfinite(run.metrics.get(name, math.nan)) for name in names)
-    ]
+    return [run for run in runs if run.finished and any(has(run, f"{ruler}/{name}") for name in COMPARED)]
 
 
 def replicates(runs: Sequence[Run]) -> list[Replicates]:
@@ -158,7 +160,7 @@ def compare(axis: Axis, runs: Sequence[Run], *, metric: str) -> Comparison | Non
 
     None where fewer than two options share a setting.
     """
-    blocks = _blocks(axis, [run for run in runs if metric in run.metrics])
+    blocks = _blocks(axis, [run for run in runs if has(run, metric)])
     options = [option for option in axis.options if any(option in block for block in blocks)]
     shared = [block for block in blocks if all(option in block for option in options)]
     if len(options) < 2 or not shared:

@@ -55,7 +55,7 @@ def label(value: Any) -> str:
 
 def number(value: float, *, exponent: bool) -> str:
     """`1e-3` with an exponent, `0.02` without."""
-    if not exponent or value == 0:
+    if not exponent or value == 0 or not math.isfinite(value):
         return f"{value:.6g}"
     mantissa, _, power = f"{value:.5e}".partition("e")
     return f"{float(mantissa):g}e{int(power)}"

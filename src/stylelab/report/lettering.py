@@ -15,6 +15,11 @@ def fit(picture: Image.Image, width: int, height: int) -> Image.Image:
     return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
 
 
+def clip(lines: list[str], most: int) -> list[str]:
+    """The first lines of a text, with a sign where more follow."""
+    return lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1]} …"]
+
+
 def wrap(text: str, font: ImageFont.ImageFont, width: int) -> list[str]:
     """Lines of a text that fit a width, broken at spaces, after `_` and `/`, else anywhere."""
     found, line = [], ""

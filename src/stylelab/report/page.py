@@ -14,7 +14,7 @@ from stylelab.report.conclusions import RULERS, refusal, replicates, rulers
 from stylelab.report.embedding import compressed_plotly, data_uri, embedded_json, environment, pixels
 from stylelab.report.grid import Grid, input_axis, lines
 from stylelab.report.labels import label, labels, measured
-from stylelab.report.runs import Run, Selection
+from stylelab.report.runs import MISSING, Run, Selection
 from stylelab.report.verdicts import Conclusion, conclude
 
 RULER_NAMES = {
@@ -52,7 +52,8 @@ def render(material: Material) -> str:
         title=material.selection.title,
         summary=counted(runs, len(grid.missing())),
         facts=facts(material),
-        conclusions=[spoken(found) for found in conclude(runs, table_axes, metric=material.metric)],
+        questions=[paragraphs(text) for text in material.selection.questions],
+        conclusions=[spoken(found) for found in conclusions(material)],
         raw_losses=refusal("loss/total", runs),
         sheet_inputs=_sheet_inputs(material),
         facets=_facets(material, titles),
@@ -77,11 +78,23 @@ def render(material: Material) -> str:
     )  # fmt: skip
 
 
+def paragraphs(text: str) -> list[str]:
+    """An experiment's opening words: its question, then the rest of them in one."""
+    question, _, rest = text.strip().partition("\n")
+    return [" ".join(part.split()) for part in (question, rest) if part.strip()]
+
+
+def conclusions(material: Material) -> list[Conclusion]:
+    """What holds for each axis."""
+    axes = [axis for axis in material.axes if axis.key != EACH]
+    return conclude(material.selection.runs, axes, metric=material.metric)
+
+
 def counted(runs: Sequence[Run], missing: int) -> str:
     """`20 runs: 17 finished, 2 failed, 1 missing`."""
     endings = Counter(run.status for run in runs)
-    words = [f"{count} {status.lower()}" for status, count in endings.items()]
-    words += [f"{missing} missing"] if missing else []
+    endings[MISSING] += missing
+    words = [f"{count} {status.lower()}" for status, count in endings.items() if count]
     total = len(runs) + missing
     return f"{total} run{'' if total == 1 else 's'}: {', '.join(words)}"
 

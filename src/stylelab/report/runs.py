@@ -19,7 +19,7 @@ class Run:
     run_id: str
     name: str
     status: str  # RUNNING, FINISHED, FAILED or KILLED; MISSING of a sweep's member that was never tracked
-    reason: str | None
+    reason: str | None  # why it did not finish
     key: str
     sweep: str | None
     started: int  # milliseconds since 1970

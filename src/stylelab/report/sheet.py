@@ -10,17 +10,18 @@ from stylelab.report.axes import Axis
 from stylelab.report.conclusions import COMPARED, rulers
 from stylelab.report.grid import Cell, Grid, Line, input_axis, lines, options_of
 from stylelab.report.labels import label, measured
-from stylelab.report.lettering import fit, font, wrap
+from stylelab.report.lettering import clip, fit, font, wrap
 from stylelab.report.runs import Run
 
 PAPER, INK, MUTED, ALARM = "#fbfaf7", "#22252a", "#6b7078", "#a33a2a"
 PANEL = "#f1eee8"  # behind a cell without a picture
 MARGIN, GAP, BETWEEN = 48, 14, 48  # pixels: around all; between cells; between facets
-SMALLEST, LARGEST = 176, 384  # pixels of a cell's longer side
+SMALLEST, LARGEST = 176, 448  # pixels of a cell's longer side
 WIDEST = 3600  # pixels of all cells of a line together
-AREA = 5_000_000  # pixels of all cells: what still opens at once and can be sent around
+AREA = 1_600_000  # pixels of all cells: about 4 MB of PNG, which still opens at once and can be sent around
 LINES_OF_LABEL = 3  # at most
 MOST_BESIDE = 6  # input pictures beside the grid
+SHORTEST_LINE = 52  # units of type: room for words above and below a small grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,16 @@ class Inputs:
 
     content: Image.Image | None
     styles: tuple[Image.Image, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What is written around the grid, each paragraph a text."""
+
+    title: str
+    questions: tuple[str, ...] = ()  # what was asked, and where it departs from its source
+    facts: tuple[str, ...] = ()  # how the runs ended, what they share, what the captions mean
+    conclusions: tuple[str, ...] = ()  # below the grid
 
 
 def named_inputs(run: Run, inputs: Inputs) -> list[tuple[str, Image.Image]]:
@@ -51,17 +62,18 @@ def caption(run: Run) -> str:
     return " · ".join(found)
 
 
-def draw(
-    grid: Grid, pictures: Mapping[str, Image.Image], inputs: Mapping[str, Inputs], *, title: str, subtitle: str
-) -> Image.Image:
+def draw(grid: Grid, pictures: Mapping[str, Image.Image], inputs: Mapping[str, Inputs], words: Words) -> Image.Image:
     """The sheet.
 
     Args:
         pictures: by run id; a run without one is said in words.
         inputs: of each run, by run id.
-        title, subtitle: over it.
+        words: around the grid.
     """
-    return _Sheet(grid, pictures, inputs).drawn(title, subtitle)
+    return _Sheet(grid, pictures, inputs).drawn(words)
+
+
+Paragraph = tuple[str, ImageFont.ImageFont, str, float]  # text, face, colour, units of type from line to line
 
 
 class _Sheet:
@@ -74,6 +86,7 @@ class _Sheet:
         self.columns = max(len(line.cells) for _, found in self.facets for line in found)
         self.wrapped = grid.rows is None and len(self.facets[0][1]) > 1
         self.width, self.height = _cell_size(list(pictures.values()), self.columns, len(self.cells))
+        self.height = round(self.height * max(_share(len(cell.runs)) for cell in self.cells))
         self.em = round(min(22, max(15, self.width / 17)))
         self.plain, self.bold, self.small = font(self.em), font(self.em, bold=True), font(round(0.86 * self.em))
         self._measure_labels()
@@ -98,26 +111,39 @@ class _Sheet:
         self.head = round((1.3 * label_lines + 0.5) * self.em) + self.column_heads if columns else 0
 
     def _column_label(self, cell: Cell) -> list[str]:
-        return wrap(cell.label, self.bold, self.width)[:LINES_OF_LABEL]
+        return clip(wrap(cell.label, self.bold, self.width), LINES_OF_LABEL)
 
-    def drawn(self, title: str, subtitle: str) -> Image.Image:
-        """The sheet under its title."""
-        large = font(round(1.9 * self.em), bold=True)
+    def drawn(self, words: Words) -> Image.Image:
+        """The sheet under its title and above its conclusions."""
         right = self.cells_left + self.columns * (self.width + GAP) - GAP
-        width = max(right, MARGIN + 35 * self.em) + MARGIN
-        heading, under = wrap(title, large, width - 2 * MARGIN), wrap(subtitle, self.plain, width - 2 * MARGIN)
-        under_top = MARGIN + round(2.4 * self.em) * len(heading)
-        top = under_top + round(1.5 * self.em) * len(under) + 2 * self.em
-        height = top + max(sum(self._facet_height(found) for _, found in self.facets), self._beside_height())
-        self.sheet = Image.new("RGB", (width, height + MARGIN - BETWEEN), PAPER)
+        width = max(right, MARGIN + SHORTEST_LINE * self.em // 2) + MARGIN
+        large = font(round(1.9 * self.em), bold=True)
+        above = [(words.title, large, INK, 2.4), *((text, self.plain, INK, 1.4) for text in words.questions)]
+        above += [(text, self.small, MUTED, 1.4) for text in words.facts]
+        below = [(text, self.plain, INK, 1.4) for text in words.conclusions]
+        top = MARGIN - self.em // 2 + self._height(above, width) + 2 * self.em
+        middle = max(sum(self._facet_height(found) for _, found in self.facets), self._beside_height()) - BETWEEN
+        self.sheet = Image.new("RGB", (width, top + middle + self._height(below, width) + MARGIN), PAPER)
         self.pen = ImageDraw.Draw(self.sheet)
-        self._write(heading, (MARGIN, MARGIN - self.em // 2), large, INK, 2.4)
-        self._write(under, (MARGIN, under_top), self.plain, MUTED, 1.5)
+        self._write_all(above, MARGIN - self.em // 2, width)
+        self._write_all(below, top + middle, width)
         self._draw_beside(top)
         for facet, found in self.facets:
             self._draw_facet(facet, found, top)
             top += self._facet_height(found)
         return self.sheet
+
+    def _height(self, paragraphs: Sequence[Paragraph], width: int) -> int:
+        return sum(
+            round(leading * self.em) * len(wrap(text, face, width - 2 * MARGIN)) + self.em // 3
+            for text, face, _, leading in paragraphs
+        )
+
+    def _write_all(self, paragraphs: Sequence[Paragraph], top: int, width: int) -> None:
+        for paragraph in paragraphs:
+            text, face, colour, leading = paragraph
+            self._write(wrap(text, face, width - 2 * MARGIN), (MARGIN, top), face, colour, leading)
+            top += self._height([paragraph], width)
 
     def _write(
         self, texts: Sequence[str], place: tuple[int, int], face: ImageFont.ImageFont, colour: str, leading: float
@@ -183,11 +209,12 @@ class _Sheet:
             left += part + GAP
 
     def _draw_cell(self, cell: Cell, left: int, top: int) -> None:
-        if not cell.runs:
-            self._draw_missing("as for the other seeds" if cell.idle else "no run", left, top)
+        if not any(run.tracked for run in cell.runs):
+            self._draw_missing(cell, left, top)
             return
-        side = math.ceil(len(cell.runs) ** 0.5)
-        width, height = (self.width - 4 * (side - 1)) // side, (self.height - 4 * (side - 1)) // side
+        side = _abreast(len(cell.runs))
+        rows = math.ceil(len(cell.runs) / side)
+        width, height = (self.width - 4 * (side - 1)) // side, (self.height - 4 * (rows - 1)) // rows
         for n, run in enumerate(cell.runs):
             place = left + n % side * (width + 4), top + n // side * (height + 4)
             self._draw_run(run, (*place, width, height), alone=side == 1)
@@ -211,10 +238,10 @@ class _Sheet:
         self._write(["no picture" if run.finished else run.status.lower()], inside, self.bold, ALARM, 1)
         if alone and run.reason:
             fits = max(1, int(height / self.em / 1.15) - 2)
-            text = wrap(run.reason, self.small, width - self.em)[:fits]
+            text = clip(wrap(run.reason, self.small, width - self.em), fits)
             self._write(text, (inside[0], inside[1] + round(1.5 * self.em)), self.small, INK, 1.15)
 
-    def _draw_missing(self, said: str, left: int, top: int) -> None:
+    def _draw_missing(self, cell: Cell, left: int, top: int) -> None:
         right, bottom = left + self.width - 1, top + self.height - 1
         for x in range(left, right, 12):
             for y in (top, bottom):
@@ -222,8 +249,14 @@ class _Sheet:
         for y in range(top, bottom, 12):
             for x in (left, right):
                 self.pen.line((x, y, x, min(y + 5, bottom)), fill=MUTED)
-        middle = (left + self.width // 2, top + self.height // 2)
-        self.pen.text(middle, said, font=self.small, fill=MUTED, anchor="mm")
+        reasons = dict.fromkeys(run.reason for run in cell.runs if run.reason)
+        said = " · ".join(reasons) or ("as for the other seeds" if cell.idle else "no run")
+        fits = max(1, int((self.height - self.em) / self.em / 1.15))
+        text = clip(wrap(said, self.small, self.width - self.em), fits)
+        middle = top + (self.height - round(1.15 * self.em) * len(text)) // 2
+        for n, line in enumerate(text):
+            place = (left + self.width // 2, middle + round(1.15 * n * self.em))
+            self.pen.text(place, line, font=self.small, fill=MUTED, anchor="ma")
 
     def _beside(self) -> list[tuple[str, Image.Image]]:
         """The input pictures that no axis shows, each once, with their names."""
@@ -244,6 +277,16 @@ class _Sheet:
             self._write(wrap(name, self.small, self.width)[:1], (MARGIN, top), self.small, MUTED, 1)
             self.sheet.paste(fitted, (MARGIN, top + round(1.6 * self.em)))
             top += fitted.height + round(3.4 * self.em)
+
+
+def _abreast(runs: int) -> int:
+    """How many runs of one cell stand side by side."""
+    return max(1, math.ceil(runs**0.5))
+
+
+def _share(runs: int) -> float:
+    """The part of a cell's height that so many runs fill."""
+    return math.ceil(runs / _abreast(runs)) / _abreast(runs) if runs else 1.0
 
 
 def _cell_size(pictures: Sequence[Image.Image], columns: int, cells: int) -> tuple[int, int]:

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import math
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -193,7 +195,7 @@ class Store:
             sweep=tags.get("stylelab.sweep"),
             started=run.info.start_time,
             configuration=configuration(run.data.params),
-            metrics=dict(run.data.metrics),
+            metrics={name: _true(value) for name, value in run.data.metrics.items()},
             tags=dict(tags),
             **self._hydra_record(run.info.run_id),
         )
@@ -252,7 +254,7 @@ class Store:
         def read(wanted: tuple[Run, str]) -> list[tuple[int, float]]:
             run, name = wanted
             history = self.client.get_metric_history(run.run_id, name)
-            return sorted({metric.step: metric.value for metric in history}.items())
+            return sorted({metric.step: _true(metric.value) for metric in history}.items())
 
         wanted = [(run, name) for run in runs for name in names if name in run.metrics]
         found: dict[str, dict[str, list[tuple[int, float]]]] = {run.run_id: {} for run in runs}
@@ -313,6 +315,11 @@ def _notes(parents: "Sequence[MlflowRun]", gone: Sequence[str]) -> Iterator[str]
             yield f"The sweep {parent.info.run_name} is still running, or was killed without a word."
     for run_id in gone:
         yield f"The run {run_id} is no longer in the store."
+
+
+def _true(value: float) -> float:
+    """A metric as it was logged: SQL stores keep the largest float in place of an infinite one."""
+    return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
 
 
 def _questions(sweeps: "Iterable[MlflowRun]") -> Iterator[str]:

@@ -9,10 +9,10 @@ from stylelab.report.axes import Axis, differences
 from stylelab.report.conclusions import COMPARED, RULERS, Replicates, replicates
 from stylelab.report.grid import Grid
 from stylelab.report.labels import label, labels
-from stylelab.report.runs import Run
+from stylelab.report.runs import MISSING, Run
 
-MISSING = "MISSING"
 FACTS = ("run_id", "name", "status", "reason", "sweep", "key", "started")
+STARTED = ("run_id", "started")  # what a run that was never begun has not
 LATER = ("time/total_seconds", "memory/peak_mb")  # columns after what the rulers measured
 UNITS = {"time/total_seconds": "seconds", "time/seconds_per_step": "s / step", "memory/peak_mb": "peak MB"}
 
@@ -25,7 +25,7 @@ def write_csv(runs: Sequence[Run], grid: Grid, path: Path) -> None:
         writer = csv.DictWriter(file, [*FACTS, *parameters, *metrics], restval="", lineterminator="\n")
         writer.writeheader()
         for run in runs:
-            facts = {name: getattr(run, name) for name in FACTS}
+            facts = {name: getattr(run, name) for name in FACTS if run.tracked or name not in STARTED}
             values = {key: _written(value) for key, value in run.configuration.items()}
             writer.writerow(
                 {name: "" if value is None else value for name, value in facts.items()} | values | dict(run.metrics)

@@ -8,6 +8,7 @@ from stylelab.report.conclusions import COMPARED, Comparison, compare, judged, p
 from stylelab.report.labels import measured
 from stylelab.report.runs import Run
 
+MOST_NAMED = 6  # options in one sentence
 NOT_RULED = "images"  # group whose options the ruler can't rank: it measures against these very pictures
 
 
@@ -63,7 +64,7 @@ def sentences(axis: Axis, comparisons: Sequence[Comparison], front: Sequence[Has
         found.insert(0, _trade_off(axis, comparisons, front))
     absent = [axis.labels[option] for option in axis.options if option not in comparisons[0].means]
     if absent:
-        found.append(f"Left out, for want of a finished run that was judged so: {', '.join(absent)}.")
+        found.append(f"Left out, for want of a finished run that was judged so: {_listed(absent, ', ')}.")
     return found
 
 
@@ -76,9 +77,15 @@ def _trade_off(axis: Axis, comparisons: Sequence[Comparison], front: Sequence[Ha
     beaten = [axis.labels[option] for option in compared if option not in front]
     if not beaten:
         return "As measured, a trade-off all along: whichever option is lower in style is higher in content."
-    names = " and ".join(axis.labels[option] for option in front)
-    lost = f"{', '.join(beaten)} {'is' if len(beaten) == 1 else 'are'} beaten in both"
+    names = _listed([axis.labels[option] for option in front], " and ")
+    lost = f"{_listed(beaten, ', ')} {'is' if len(beaten) == 1 else 'are'} beaten in both"
     return f"As measured, a trade-off between {names}: one is lower in style, another in content; {lost}."
+
+
+def _listed(names: Sequence[str], joint: str) -> str:
+    """Names in a row, the last of many as a number."""
+    others = len(names) - MOST_NAMED
+    return joint.join(names if others < 2 else [*names[:MOST_NAMED], f"{others} others"])
 
 
 def _verdict(axis: Axis, comparison: Comparison) -> str:
@@ -109,7 +116,7 @@ def _gaps(axis: Axis, comparison: Comparison, options: Sequence[Hashable]) -> st
     for option in options:
         limit = f"; up to {measured(comparison.explained[option], digits=2)} explained" if each else ""
         said.append(f"{axis.labels[option]} (by {measured(comparison.lead(option))}{limit})")
-    return ", ".join(said)
+    return _listed(said, ", ")
 
 
 def _no_claim(comparison: Comparison) -> str:

@@ -9,13 +9,14 @@ from PIL import Image
 
 from stylelab.report import charts, page, sheet, tables
 from stylelab.report.axes import swept
-from stylelab.report.conclusions import check_metric, rulers
-from stylelab.report.grid import Grid, lay_out
+from stylelab.report.conclusions import COMPARED, check_metric, rulers
+from stylelab.report.grid import lay_out
 from stylelab.report.labels import label
 from stylelab.report.runs import Run, Selection, folder_name
 from stylelab.report.store import Store
 
 PUBLISHED = "report"  # folder of the report among the artifacts of a sweep's own run
+MOST_CONCLUSIONS = 4  # of a sheet
 LONGEST = 1024  # pixels of a picture's longer side in a report
 
 
@@ -59,9 +60,7 @@ def write(
     )
     folder = reports / (folder_name([name]) if name else selection.name)
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = sheet.draw(
-        grid, material.pictures, material.inputs, title=selection.title, subtitle=subtitle(selection, grid)
-    )
+    drawn = sheet.draw(grid, material.pictures, material.inputs, words(material))
     drawn.save(folder / "sheet.png")
     tables.write_csv(runs, grid, folder / "runs.csv")
     (folder / "report.html").write_text(page.render(material))
@@ -75,7 +74,7 @@ def inputs(store: Store, runs: Sequence[Run]) -> dict[str, sheet.Inputs]:
     found: dict[tuple, sheet.Inputs] = {}
     for run in runs:
         pictures = page.pictures_of(run)
-        if pictures not in found or found[pictures].content is None:
+        if pictures not in found or (run.tracked and found[pictures].content is None):
             content, styles = store.inputs(run)
             for picture in (content, *styles):
                 if picture is not None:
@@ -84,12 +83,30 @@ def inputs(store: Store, runs: Sequence[Run]) -> dict[str, sheet.Inputs]:
     return {run.run_id: found[page.pictures_of(run)] for run in runs}
 
 
-def subtitle(selection: Selection, grid: Grid) -> str:
+def words(material: page.Material) -> sheet.Words:
+    """What stands around the grid of the sheet."""
+    runs = material.selection.runs
+    found = rulers(runs)
+    captions = " and ".join(f"{found[0]}/{name}" for name in COMPARED) if found else ""
+    return sheet.Words(
+        title=material.selection.title,
+        questions=tuple(paragraph for text in material.selection.questions for paragraph in page.paragraphs(text)),
+        facts=(
+            shared(material),
+            *([f"Below each picture: {captions}, how far from style and content; lower is nearer."] if found else []),
+        ),
+        conclusions=tuple(
+            f"{one.axis.heading}: {one.sentences[0]}" for one in page.conclusions(material)[:MOST_CONCLUSIONS]
+        ),
+    )
+
+
+def shared(material: page.Material) -> str:
     """How the runs ended, and what all of them had in common."""
-    shared = [
+    selection = material.selection
+    told = [
         f"{what} {label(values.pop())}"
         for what, key in page.TOLD.items()
         if len(values := {run.configuration.get(key) for run in selection.runs}) == 1 and None not in values
     ]
-    judged_by = [f"judged by {' and '.join(found)}"] if (found := rulers(selection.runs)) else []
-    return " · ".join([page.counted(selection.runs, len(grid.missing())), *shared, *judged_by])
+    return " · ".join([page.counted(selection.runs, len(material.grid.missing())), *told])
