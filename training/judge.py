@@ -19,11 +19,13 @@ from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylelab import images, parameters, pictures, reference
+from stylelab.autograd import Network
 from stylelab.descent import Lbfgs, descend
 from stylelab.embedded import PARAMETERS, EmbeddedEncoder, load_parameters
+from stylelab.engine import fastest
 from stylelab.objective import CONVENTIONS, Objective, Weighting
 from stylelab.pyramid import Level
 from stylelab.vgg import CAFFE, Encoder
@@ -34,7 +36,7 @@ BETA, RATIO = 1e9, 1e-3  # conf/weights/authors_code.yaml
 RATIOS = (RATIO / 4, RATIO, RATIO * 4)  # of the embedded network, for interpolation
 
 
-def networks(options: argparse.Namespace) -> dict[str, nn.Module]:
+def networks(options: argparse.Namespace) -> dict[str, Network]:
     """The three painters, by name."""
     caffe = parameters.read(options.teacher, CAFFE)
     means = parameters.read_means(PARAMETERS.parent / "vgg19_caffe_mean_activations.json", pool="average")
@@ -42,7 +44,8 @@ def networks(options: argparse.Namespace) -> dict[str, nn.Module]:
     shapes = {"layers": LAYERS, "pool": "average", "pool_factor": 1.0, "padding": "zeros"}
     found["vgg19_normalised"] = Encoder(parameters.normalise(caffe, means), **shapes)
     found["vgg19_random"] = Encoder(parameters.random(seed=0, pool="average"), **shapes)
-    return {name: network.to(torch.bfloat16) if options.bfloat16 else network for name, network in found.items()}
+    arithmetic = torch.bfloat16 if options.bfloat16 else torch.float32
+    return {name: fastest(network, arithmetic) for name, network in found.items()}
 
 
 def weighting(ratio: float) -> Weighting:
@@ -58,7 +61,7 @@ def weighting(ratio: float) -> Weighting:
     )
 
 
-def paint(network: nn.Module, content: Tensor, style: Tensor, *, ratio: float, steps: int) -> Tensor:
+def paint(network: Network, content: Tensor, style: Tensor, *, ratio: float, steps: int) -> Tensor:
     """The canvas after so many evaluations."""
     objective = Objective(network, weighting=weighting(ratio), content=content, styles=[(1.0, style)])
     optimizer = Lbfgs(history=20, learning_rate=1.0)
