@@ -65,8 +65,8 @@ def paint(network: Network, content: Tensor, style: Tensor, *, ratio: float, ste
     """The canvas after so many evaluations."""
     objective = Objective(network, weighting=weighting(ratio), content=content, styles=[(1.0, style)])
     optimizer = Lbfgs(history=20, learning_rate=1.0)
-    for _, canvas, _ in descend(lambda _: objective, content, optimizer, steps=steps, tolerance=0):
-        finished = canvas
+    for _, evaluation in descend(lambda _: objective, content, optimizer, steps=steps, tolerance=0):
+        finished = evaluation.canvas
     return finished
 
 
