@@ -120,9 +120,8 @@ def _seconds(spec: Spec, stretch: _Stretch, table: Table, *, done: int) -> float
     painting = table[painting_kind(spec, stretch.arithmetic)]
     optimizer = optimizer_kind(spec)
     step = at(painting, "seconds", pixels) + (at(table[optimizer], "seconds", pixels) if optimizer else 0.0)
-    encoded = pixels + sum(
-        map(_pixels, stretch.level.styles)
-    )  # measured with every style picture as large as the canvas
+    # Measured with every style picture as large as the canvas.
+    encoded = pixels + sum(map(_pixels, stretch.level.styles))
     targets = at(painting, "targets", encoded / (1 + len(stretch.level.styles)))
     every = spec.tracking.pictures_every
     pictured = sum(number > 0 and number % every == 0 for number in left) if every else 0
