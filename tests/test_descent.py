@@ -106,6 +106,16 @@ def test_lbfgs_paints_the_canvases_of_torchs_own_in_float32_to_the_digits_kept_o
         assert (found - reference).abs().max() < 1 / 255
 
 
+def test_lbfgs_of_twenty_pairs_takes_the_memory_of_at_most_24_pictures():
+    """Forty vectors of half the width, the last gradient and the last move; beside them a step makes two pictures."""
+    centre, start = torch.linspace(0.2, 0.8, 3 * 64 * 64).view(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)
+    optimizer = lbfgs(history=20, learning_rate=0.1)
+    paint(Bowl(torch.linspace(1, 9, 3 * 64 * 64).view(1, 3, 64, 64), centre), start, optimizer, 24)
+    assert optimizer.count > 20
+    held = [optimizer.pairs.stretches, optimizer.gradient, optimizer.moved]
+    assert sum(tensor.nbytes for tensor in held) <= 22.5 * start.nbytes
+
+
 @pytest.mark.parametrize("scale", [2.0**-40, 2.0**-80, 2.0**20])
 @pytest.mark.parametrize("optimizer", [lbfgs, adam])
 def test_a_multiple_of_the_loss_gives_the_same_canvases_however_small(objective, image, scale, optimizer):

@@ -46,13 +46,14 @@ class Rows:
     processor's cache, and is added up in float64.
     """
 
-    STRETCH = 1 << 13  # numbers of each row
+    STRETCH = 1 << 13  # numbers of each row, at most
     LARGEST = 2.0**14  # of a row in float16
 
     def __init__(self, count: int, like: Tensor) -> None:
         self.narrow = like.dtype == torch.float32
-        self.length, self.width = like.numel(), min(like.numel(), self.STRETCH)
-        stretches = -(-self.length // self.width)
+        self.length = like.numel()
+        stretches = -(-self.length // self.STRETCH)
+        self.width = -(-self.length // stretches)
         kind = torch.float16 if self.narrow else like.dtype
         self.stretches = like.new_zeros((stretches, count, self.width), dtype=kind)
         self.scales = like.new_ones(count)  # what each row is multiplied with in memory: powers of two
