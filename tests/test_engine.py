@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylelab import engine
+from stylelab import devices, engine
 from stylelab.autograd import Autograd
 from stylelab.engine import Engine, block
 from stylelab.layers import LAYERS
@@ -131,3 +131,20 @@ def test_what_the_engine_does_not_know_goes_through_autograd(small_encoder):
     assert engine.fastest(network, torch.bfloat16).weight.dtype == torch.bfloat16
     assert network.weight.dtype == torch.float32
     assert isinstance(engine.fastest(small_encoder("relu1_1", dtype=torch.float32), torch.bfloat16), Engine)
+
+
+def test_a_cpu_without_units_for_bfloat16_paints_in_float32(monkeypatch):
+    """Which ones it has is read off the flags of its cores, the fastest first."""
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    for flags, units in (
+        ("flags\t\t: fpu avx512f amx_bf16 avx512_bf16 amx_tile", "AMX"),
+        ("flags\t\t: fpu avx512f avx512_bf16", "AVX512-BF16"),
+        ("Features\t: fp asimd bf16 i8mm", "BF16"),
+        ("flags\t\t: fpu avx2 avx512f", None),
+    ):
+        monkeypatch.setattr(devices.Path, "read_text", lambda _, text=flags: text)
+        assert devices.bfloat16_units() == units
+        assert devices.arithmetic("bfloat16", cpu) == ("float32" if units is None else "bfloat16")
+        assert devices.arithmetic("bfloat16", gpu) == "bfloat16"
+        assert devices.arithmetic("float32", cpu) == "float32"
+        assert ("no" if units is None else units) + " units for bfloat16" in devices.describe(cpu)

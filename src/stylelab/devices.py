@@ -1,5 +1,6 @@
 """The device of a run: threads, determinism and peak memory."""
 
+import contextlib
 import os
 import resource
 import sys
@@ -48,10 +49,8 @@ def reset_peak(device: torch.device) -> None:
     """Let peak memory count from now."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    try:
+    with contextlib.suppress(OSError):  # elsewhere the peak is the whole process's, as documented below
         Path("/proc/self/clear_refs").write_text("5")  # Linux: peak resident memory counts from now
-    except OSError:
-        pass  # elsewhere the peak is the whole process's, as documented below
 
 
 def peak_memory_mb(device: torch.device) -> float:
@@ -80,8 +79,28 @@ def _status(entry: str) -> float:
     return int(Path("/proc/self/status").read_text().split(f"{entry}:")[1].split()[0]) / 1024
 
 
+def bfloat16_units() -> str | None:
+    """The CPU's instructions for products of bfloat16; None: it has none, or none that are known of."""
+    try:
+        found = set(Path("/proc/cpuinfo").read_text().replace("\t", " ").split())
+    except OSError:
+        return None
+    named = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16", "svebf16": "SVE-BF16", "bf16": "BF16"}  # the last: Arm's
+    return next((name for flag, name in named.items() if flag in found), None)
+
+
+def arithmetic(asked: str, device: torch.device) -> str:
+    """The arithmetic of the network that is painted in: the one asked for, or float32 where that is the faster one.
+
+    Without instructions for it a CPU computes bfloat16 by way of float32, several times slower.
+    """
+    return "float32" if asked == "bfloat16" and device.type == "cpu" and bfloat16_units() is None else asked
+
+
 def describe(device: torch.device) -> str:
     """The device in words."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} ({device})"
-    return f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    units = bfloat16_units()
+    kinds = f"{torch.backends.cpu.get_cpu_capability()}, {'no' if units is None else units} units for bfloat16"
+    return f"CPU, {torch.get_num_threads()} threads, {kinds}"

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from stylelab import images, pictures
+from stylelab import devices, images, pictures
 from stylelab.descent import Adam, Lbfgs, Optimizer, descend
 from stylelab.objective import CONVENTIONS, Evaluation, Losses, Objective, Weighting
 from stylelab.pyramid import Level, levels
@@ -147,11 +147,12 @@ class _Easel:
         self.first_style = styles[0] if styles else None
         count = level.steps + 1
         self.switch = count - round(count * spec.precision.float32_finish)
+        self.arithmetic = devices.arithmetic(spec.precision.network, device)
         self.objectives: dict[str, Objective] = {}
 
     def objective_at(self, index: int) -> Objective:
-        """The objective of a step: in the precision asked for, then in float32 to finish."""
-        arithmetic = self.spec.precision.network if index < self.switch else "float32"
+        """The objective of a step: in the precision asked for, where the device has it, then in float32 to finish."""
+        arithmetic = self.arithmetic if index < self.switch else "float32"
         if arithmetic not in self.objectives:
             self.objectives = {arithmetic: self._objective(arithmetic)}
         return self.objectives[arithmetic]
