@@ -67,6 +67,7 @@ class _Silence:
 
     def __init__(self) -> None:
         self.seconds, self.until = 0.0, 0.0
+        self.longest: float | None = None  # None: PATIENCE
 
     def add(self, talk: Talk, seconds: float) -> None:
         if talk.answered > self.until:
@@ -87,7 +88,7 @@ def wait(event: threading.Event, talk: Talk, *, longest: float = float("inf")) -
     Args:
         longest: seconds, even if the store does answer.
     """
-    patience = PATIENCE_WITH_A_FILE if is_file(talk.address) else PATIENCE
+    patience = PATIENCE_WITH_A_FILE if is_file(talk.address) else _silence.longest or PATIENCE
     began = last = time.monotonic()
     while not event.wait(0.02):
         now = time.monotonic()
@@ -98,9 +99,13 @@ def wait(event: threading.Event, talk: Talk, *, longest: float = float("inf")) -
     return True
 
 
-def renew() -> None:
-    """Have patience again, where nothing is held up: painting is over, or somebody asked for just this."""
-    _silence.seconds = 0.0
+def renew(longest: float | None = None) -> None:
+    """Have patience again, where no painting is held up any more.
+
+    Args:
+        longest: seconds of it; None: `PATIENCE`.
+    """
+    _silence.seconds, _silence.longest = 0.0, longest
 
 
 def ask(question: Callable[[Talk], Found], address: str) -> Found:

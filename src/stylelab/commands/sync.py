@@ -17,6 +17,9 @@ EPILOG = """It may be run as often as one likes, also while runs are painted: wh
 exit code: 0 where nothing waits any more, 1 where something does."""
 
 
+PATIENCE = 30.0  # seconds for a server that is silent: somebody asked for just this
+
+
 @dataclass(frozen=True)
 class Waiting:
     """A run or a sweep that MLflow lacks, at least in part."""
@@ -60,7 +63,7 @@ def sync(outputs: Path, uri: str | None) -> None:
     from stylelab.store import check_driver, import_mlflow, store_uri
 
     import_mlflow()
-    renew()
+    renew(PATIENCE)
     left = 0
     for each in found:
         address = store_uri(uri, outputs) if uri else _with_credentials(each.recorded)
