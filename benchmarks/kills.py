@@ -290,7 +290,7 @@ def check(outputs: Path, *, pictures_every: int = 7) -> list[str]:
     expected = {(step, suffix): 1 for step in steps if step % pictures_every == 0 for suffix in (".png", ".webp")}
     if pictured != expected:
         faults.append(f"canvases in MLflow: {sorted(pictured.items())[:4]}")
-    left = [path.name for path in folder.iterdir() if path.suffix in (".partial", ".pt")]
+    left = [path.name for path in folder.iterdir() if path.suffix in (".partial", ".pt") or path.name == "spool"]
     faults += [f"left behind: {left}"] if left else []
     if json.loads((folder / "run.json").read_text())["status"] != "FINISHED":
         faults.append("run.json is not FINISHED")

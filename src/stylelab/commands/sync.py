@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from stylelab.patience import Talk
 
 EPILOG = """It may be run as often as one likes, also while runs are painted: what MLflow holds is not brought again.
-exit code: 0 where nothing waits any more, 1 where something does."""
+exit code: 0 where nothing that has ended waits any more, 1 where something does."""
+NOT_ENDED = "goes on: it has not ended"
 
 
 PATIENCE = 30.0  # seconds for a server that is silent: somebody asked for just this
@@ -69,8 +70,9 @@ def sync(outputs: Path, uri: str | None) -> None:
         address = store_uri(uri, outputs) if uri else _with_credentials(each.recorded)
         check_driver(address)
         outcome = _brought(each, address)
-        left += outcome != "brought"
-        print(f"{each.folder}: {outcome}", file=sys.stderr if outcome != "brought" else sys.stdout, flush=True)
+        waits = outcome not in ("brought", NOT_ENDED)
+        left += waits
+        print(f"{each.folder}: {outcome}", file=sys.stderr if waits else sys.stdout, flush=True)
     if left:
         raise SyncFailed(f"{left} of {len(found)} still wait; the same command again brings them")
 
@@ -99,7 +101,7 @@ def _brought(each: Waiting, address: str) -> str:
         whole = ask(lambda talk: each.bring(each.folder, address, talk), address)
     except Unanswered as unanswered:
         return f"waits: {unanswered}"
-    return "brought" if whole else "waits: it has not ended; its own command goes on with it"
+    return "brought" if whole else NOT_ENDED
 
 
 if __name__ == "__main__":
