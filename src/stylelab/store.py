@@ -75,6 +75,7 @@ def import_mlflow() -> None:
     """Import MLflow, which takes seconds, without telemetry, chatter and long waits."""
     for name, value in (QUIET | ANSWERS).items():
         os.environ.setdefault(name, value)
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # it would print the address with its password
     import mlflow  # noqa: F401
 
     for chatty in ("mlflow", "alembic"):  # mlflow sets its own level when it is imported
