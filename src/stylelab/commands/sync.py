@@ -1,6 +1,7 @@
 """`stylelab-sync`: brings to MLflow what it lacks of runs and sweeps, because it was away when they were painted."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ def sync(outputs: Path, uri: str | None) -> None:
     from stylelab.patience import renew
     from stylelab.store import check_driver, import_mlflow, store_uri
 
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", f"{PATIENCE:.0f}")
     import_mlflow()
     renew(PATIENCE)
     left = 0
