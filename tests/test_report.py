@@ -17,7 +17,7 @@ from stylelab.report import charts, compare, conclusions, sheet, tables
 from stylelab.report.axes import axis, common, differences, swept
 from stylelab.report.grid import lay_out, lines
 from stylelab.report.labels import labels, measured
-from stylelab.report.runs import Run, latest_of_each_key, overrides, parsed, whole_lists
+from stylelab.report.runs import Run, in_order, latest_of_each_key, overrides, parsed, planned, whole_lists
 from stylelab.report.verdicts import conclude
 
 SUBSETS = [("relu1_1",), ("relu1_1", "relu2_1"), ("relu1_1", "relu2_1", "relu3_1")]
@@ -106,6 +106,49 @@ def test_of_two_attempts_at_one_key_the_finished_one_counts_then_the_latest():
     first, second = run({}, key="k", started=1), run({}, key="k", started=2)
     assert latest_of_each_key([first, failed, second]) == [second]
     assert latest_of_each_key([run({}, key="k", status="KILLED", started=1), failed]) == [failed]
+
+
+PLAN = {
+    "common": {"network.source": "caffe", "layers.style.0": "relu1_1", "images.style_weights": "null"},
+    "members": [
+        {"key": key, "label": f"seed={seed}", "overrides": ["+sweep=a", f"seed={seed}"], "differs": {"seed": seed},
+         "outcome": outcome}
+        for key, seed, outcome in (
+            ("k0", "0", None), ("k1", "1", "finished"), ("k2", "2", "failed: ValueError: no file"), ("k3", "3", "done"),
+        )
+    ],
+}  # fmt: skip
+
+
+def test_a_planned_run_that_was_never_tracked_is_missing_with_its_settings_and_the_reason():
+    tracked = run({"seed": 3}, key="k3", overrides={"experiment": "another"})
+    found = in_order([tracked], planned(PLAN, "s"))
+    assert [(one.key, one.status, one.reason) for one in found] == [
+        ("k0", "MISSING", "not begun"),
+        ("k1", "MISSING", "it was finished, and is no longer in the store"),
+        ("k2", "MISSING", "ValueError: no file"),
+        ("k3", "FINISHED", None),
+    ]
+    assert found[2].configuration == {
+        "network.source": "caffe", "layers.style": ("relu1_1",), "images.style_weights": None, "seed": 2,
+    }  # fmt: skip
+    assert found[3].overrides == {"sweep": "a", "seed": "3"}
+    (seeds,) = swept(found)
+    assert (seeds.key, seeds.options) == ("seed", (0, 1, 2, 3))
+
+
+def test_many_options_are_not_all_named():
+    beaten = [run({"a.b": n}, judged(1 + n, 1 + n)) for n in range(12)] + [run({"a.b": 12}, judged(0.5, 99))]
+    (conclusion,) = conclude(beaten, swept(beaten), metric=None)
+    assert "1, 2, 3, 4, 5, 6, 5 others are beaten in both" in conclusion.sentences[0]
+
+
+def test_an_infinite_metric_is_no_measurement():
+    runs = [run({"seed": seed}, judged(math.inf, value)) for seed, value in ((0, math.nan), (1, 0.5), (2, 0.7))]
+    (together,) = conclusions.replicates(runs)
+    assert together.spread("reference/style") is None
+    assert together.spread("reference/content").mean == pytest.approx(0.6)
+    assert sheet.caption(runs[0]).endswith("content\u00a0nan")
 
 
 def test_axes_are_the_swept_overrides_slowest_first_and_the_seed_last():

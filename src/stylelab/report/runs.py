@@ -3,7 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -69,9 +69,13 @@ def latest_of_each_key(runs: Iterable[Run]) -> list[Run]:
 
 
 def in_order(tracked: Sequence[Run], plan: Sequence[Run]) -> list[Run]:
-    """Tracked runs and those that are missing, in the order of the plan; what was never planned comes last."""
-    found = {run.key: run for run in plan} | {run.key: run for run in tracked}
-    return list(found.values())
+    """Tracked runs and those that are missing, in the order of the plan; what was never planned comes last.
+
+    A run that another sweep painted before is told by what this sweep overrides.
+    """
+    overridden = {run.key: run.overrides for run in plan}
+    told = {run.key: replace(run, overrides=overridden.get(run.key, run.overrides)) for run in tracked}
+    return list(({run.key: run for run in plan} | told).values())
 
 
 def planned(plan: Mapping[str, Any], sweep: str | None) -> list[Run]:
