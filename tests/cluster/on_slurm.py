@@ -1,6 +1,6 @@
 """A real Slurm of two nodes, and sweeps on it with jobs pre-empted, killed, out of time, and a node lost.
 
-`make test-cluster` or, as root on Debian, `python tests/cluster/on_slurm.py`. Slurm, slurmdbd, MariaDB and munge come from
+`make test-cluster` or, as root on Debian, `python tests/cluster/on_slurm.py`. Slurm, slurmdbd, MariaDB and munge are
 Debian's packages, run from a temporary folder and are ended afterwards; nothing in /etc is touched.
 """
 
@@ -156,7 +156,7 @@ def a_job_killed_and_others_pre_empted(folder: Path) -> None:
 
 def a_run_out_of_time(folder: Path) -> None:
     """A job's minute is too short for its run: it saves, is queued again, and goes on."""
-    limits = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30")
+    limits = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=20", "hydra.launcher.nodelist=n1")
     sweep = Sweep(folder, *LAUNCHER, *limits, "seed=10", runs=1, steps=STEPS_OF_LONG_RUN)
     code = sweep.finish()
     tell(sweep.check(exit_code=code))

@@ -198,7 +198,7 @@ class SlurmWork:
         try:
             return self.work.paint()
         except KeyboardInterrupt:
-            if _still_running():  # not cancelled: its time is nearly up, or it is pre-empted and in its grace time
+            if _not_cancelled():  # its time is nearly or wholly up, or it is pre-empted and in its grace time
                 queue_again(signal.SIGUSR2, None)  # exits
             raise
 
@@ -209,7 +209,8 @@ class SlurmWork:
         return DelayedSubmission(self)
 
 
-def _still_running() -> bool:
-    """Whether Slurm counts this very job as running."""
-    asked = ["squeue", "--noheader", "--format=%T", f"--jobs={os.environ['SLURM_JOB_ID']}"]
-    return subprocess.run(asked, capture_output=True, text=True).stdout.strip() == "RUNNING"
+def _not_cancelled() -> bool:
+    """Whether Slurm counts this very job as running, or ends it because its time is up."""
+    asked = ["squeue", "--noheader", "--format=%T %r", f"--jobs={os.environ['SLURM_JOB_ID']}"]
+    said = subprocess.run(asked, capture_output=True, text=True).stdout
+    return said.startswith("RUNNING") or "TimeLimit" in said
