@@ -89,8 +89,8 @@ class Encoder(nn.Module):
     def preprocess(self, images: Tensor) -> Tensor:
         """The network's input: (N, 3, H, W), channels-last, in the parameters' type."""
         of = self.preprocessing
-        mean, deviation = (images.new_tensor(v).view(1, 3, 1, 1) for v in (of.mean, of.deviation))
-        ready = (images[:, of.channels] * of.scale - mean) / deviation
+        columns = zip(of.channels, of.mean, of.deviation, strict=True)  # numbers: tensors would wait for a GPU
+        ready = torch.stack([(images[:, one] * of.scale - mean) / deviation for one, mean, deviation in columns], dim=1)
         return ready.to(self.conv1_1_filters.dtype, memory_format=torch.channels_last)
 
     def filters(self, name: str) -> tuple[Tensor, Tensor]:
