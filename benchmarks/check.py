@@ -71,17 +71,20 @@ def main() -> int:
     """Measure and say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", action="store_true", help="append what this commit takes to the history")
+    parser.add_argument(
+        "--batches", type=int, default=BATCHES, help="of new processes, at least (default: %(default)s)"
+    )
     parser.add_argument("--against", help="commit to compare with; the default is the last of the history")
     options = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return check(Path(folder), against=options.against, record=options.record)
+            return check(Path(folder), against=options.against, record=options.record, batches=options.batches)
     except ValueError as error:
         say(f"benchmark-check: {error}")
         return 2
 
 
-def check(folder: Path, *, against: str | None, record: bool) -> int:
+def check(folder: Path, *, against: str | None, record: bool, batches: int) -> int:
     """Compare, print the table, and a line for each thing that got slower.
 
     Raises:
@@ -99,7 +102,7 @@ def check(folder: Path, *, against: str | None, record: bool) -> int:
         device="cpu",
         threads=1,
     )
-    found = measured(now, replace(now, source=checked_out(before, folder / "before")))
+    found = measured(now, replace(now, source=checked_out(before, folder / "before")), batches)
     slower = report(found, before)
     if record:
         entry = {"when": time.strftime("%Y-%m-%d %H:%M", time.gmtime()), "commit": commit, "against": before}
@@ -135,14 +138,14 @@ def checked_out(commit: str, folder: Path) -> Path:
     return folder
 
 
-def measured(now: Studio, before: Studio) -> dict[str, Quantity]:
+def measured(now: Studio, before: Studio, batches: int) -> dict[str, Quantity]:
     """All quantities, in batches until each is settled or enough has been tried."""
     found = {name: Quantity("CPU s") for name in (*PROGRAMS, "start to first evaluation")}
     found["peak memory"] = Quantity("MB")
     for batch in range(MOST_BATCHES):
         one_batch(now, before, found)
         say(f"{batch + 1}: " + ", ".join(f"{name} {interval(of.ratios)[1]:.3f}" for name, of in found.items()))
-        if batch + 1 >= BATCHES and all(settled(of.ratios) for of in found.values()):
+        if batch + 1 >= batches and all(settled(of.ratios) for of in found.values()):
             break
     return found
 

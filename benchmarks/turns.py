@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import select
+import signal
 import subprocess
 import tempfile
 import time
@@ -95,6 +96,8 @@ class Seat:
         self._log.seek(0)
         last = [line for line in self._log.read().splitlines() if line.strip()][-1:]
         what = "ended" if ended else f"gave no sign for {SLOWEST_TURN} s"
+        if ended and self._process.wait() == -signal.SIGKILL:
+            what = "was killed (out of memory?)"
         return f"{self.contestant.name} {what} before its turn was over: {last[0] if last else 'it said nothing'}"
 
     def close(self) -> None:
