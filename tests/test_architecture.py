@@ -15,22 +15,23 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # An import goes to a lower rank, within a function too. A package of ours counts as one module.
 RANKS = {
     0: "layers losses schema provenance pictures devices parameter_files errors interrupts addresses",
-    1: "vgg embedded images spec autograd configuration run_folder store",
+    1: "vgg embedded images spec autograd shelves bundles configuration run_folder store",
     2: "engine parameters pyramid composition work search_space spool patience",
     3: "objective networks reference sharing job study_settings mirror",
-    4: "descent cost sweep reproduction study_record sweep_mirror",
+    4: "descent together cost sweep reproduction study_record sweep_mirror",
     5: "transfer study uploader",
     6: "recorders measurements console membership",
     7: "failures calibration tracking sweep_tracking trial",
-    8: "runner",
-    9: "report commands __main__ __init__",
+    8: "runner rounds",
+    9: "batch",
+    10: "report commands __main__ __init__",
 }
 RANK = {name: rank for rank, names in RANKS.items() for name in names.split()}
 UPWARD = {  # (from, to) -> why an import may go up
     ("sweep", "sweep_tracking"): "a sweep's parent run; within a function, because MLflow takes seconds to import",
 }
 CORE = ["layers", "losses", "schema", "spec", "pictures", "images", "pyramid", "vgg", "embedded", "parameters"]
-CORE += ["networks", "autograd", "objective", "sharing", "descent", "transfer"]
+CORE += ["networks", "autograd", "objective", "shelves", "sharing", "together", "descent", "transfer"]
 WITHOUT_TORCH = ["layers", "schema", "spec", "pictures", "pyramid", "parameter_files", "provenance", "job"]
 WITHOUT_TORCH += ["configuration", "console"]
 LONGEST_FUNCTION, LONGEST_MODULE = 60, 400  # lines

@@ -93,7 +93,8 @@ def test_a_living_claim_of_another_host_is_respected_a_dead_one_taken(tmp_path: 
     told: list[str] = []
     claim.owner_file.write_text(json.dumps({"host": "elsewhere", "pid": 7, "heartbeat": time.time()}))
     os.utime(claim.owner_file, (time.time() - run_folder.DEAD_AFTER + 0.3,) * 2)
-    claim.acquire(tell=told.append)
+    for _ in claim.awaited(tell=told.append):
+        time.sleep(0.01)
     assert told == ["waiting: process 7 on elsewhere is painting this very picture"]
     assert json.loads(claim.owner_file.read_text())["host"] == platform.node()
     claim.release()

@@ -47,26 +47,35 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(f"stylelab: {in_one_line(error)}")
 
 
+def is_of_a_sweep() -> bool:
+    """Whether Hydra's job is one of a sweep's."""
+    return not OmegaConf.is_missing(HydraConfig.get().job, "num")
+
+
 @contextmanager
 def one_line_errors_of_a_job() -> Iterator[None]:
     """The errors of one run. A single run ends here, before Hydra prints a line of its own.
 
     A sweep's run says its line and lets the others go on: the sweep's table repeats what became of it.
     """
-    if OmegaConf.is_missing(HydraConfig.get().job, "num"):
+    if not is_of_a_sweep():
         with one_line_errors():
             yield
         return
     try:
         yield
-    except Pruned as pruned:
-        print(f"stylelab: {pruned}", file=sys.stderr, flush=True)
-    except USERS_ERRORS as error:
-        note_fault(HydraConfig.get().job.num, error)
-        print(f"stylelab: {in_one_line(error)}", file=sys.stderr, flush=True)
     except Exception as error:
-        note_fault(HydraConfig.get().job.num, error)
-        print(redacted(traceback.format_exc()), file=sys.stderr, end="", flush=True)
+        say_how_it_failed(HydraConfig.get().job.num, error)
+
+
+def say_how_it_failed(number: int, error: Exception) -> None:
+    """Say of a sweep's run what ended it, ours with its traceback, and leave it where the sweep finds it."""
+    if not isinstance(error, Pruned):
+        note_fault(number, error)
+    if isinstance(error, (Pruned, *USERS_ERRORS)):
+        print(f"stylelab: {in_one_line(error)}", file=sys.stderr, flush=True)
+    else:
+        print(redacted("".join(traceback.format_exception(error))), file=sys.stderr, end="", flush=True)
 
 
 def hydra_record(config: DictConfig) -> Mapping[str, str]:

@@ -22,7 +22,7 @@ def explained(error: Exception, job: Job) -> Exception:
         )
         found.errno = errno.ENOSPC
         return found
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return MemoryError(_what_would_fit(error, job))
     return error
 
@@ -31,7 +31,8 @@ def _is_full_disk(error: BaseException) -> bool:
     return any(getattr(cause, "errno", None) in FULL for cause in _causes(error))
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device or the machine has no memory left."""
     words = ("CUDA out of memory", "can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
     named = (
         isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
@@ -48,6 +49,9 @@ def _what_would_fit(error: Exception, job: Job) -> str:
     said = f"images.long_side: {device} is out of memory at {long_side} pixels"
     for cause in _causes(error):
         traceback.clear_frames(cause.__traceback__)  # they hold the features of the failed evaluation
+    from stylelab.shelves import forget  # imports torch
+
+    forget()
     try:
         free = _free_bytes(device)
         table = _measured(job)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +44,15 @@ class Job:
         """The style pictures."""
         named = enumerate(zip(self.spec.images.style, self.decisive["styles"], strict=True))
         return tuple(_decoded(path, sha256, key=f"images.style[{n}]") for n, (path, sha256) in named)
+
+    @property
+    def company(self) -> Hashable:
+        """What runs that are painted together have in common: size, network, precision and where they are painted."""
+        spec = self.spec
+        sizes = tuple(level.canvas for level in self.levels)
+        parameters = tuple(sorted(self.decisive["parameters"].items()))
+        place = spec.device, spec.threads, spec.determinism
+        return sizes, spec.network, parameters, spec.pooling, spec.all_layers, spec.precision, place
 
     def located(self) -> "Job":
         """The job with the folder that its key has now: another process may have made one under another name."""

@@ -27,6 +27,7 @@ NOT_IN_KEY = (
     "force",
     "retry",
     "sweep",
+    "batch",
     "outputs",
 )
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "hydra-core", "omegaconf", "mlflow", "safetensors")

@@ -228,7 +228,8 @@ class Checkpoint:
     LARGEST_PART = 0.02  # of the time that may go into checkpoints
     SPEED = 100e6  # bytes per second that a disk is thought to take until the first checkpoint has been timed
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, *, companions: int = 0) -> None:
+        self.part = self.LARGEST_PART / (1 + companions)  # those of this process take time of each other's
         self.path, self.losses = job.folder / "checkpoint.pt", job.folder / "losses.csv"
         self.key, self.interval = job.key, job.spec.checkpoint_seconds
         self.spent = 0.0  # seconds in all
@@ -261,7 +262,7 @@ class Checkpoint:
             self.spent += self.cost
 
     def _is_due(self) -> bool:
-        return time.monotonic() - self.last >= max(self.interval, (self.cost or 0) / self.LARGEST_PART)
+        return time.monotonic() - self.last >= max(self.interval, (self.cost or 0) / self.part)
 
     def save(self, step: Step) -> None:
         """Save now. The losses of this step stand in losses.csv already."""

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from stylelab import images, parameters, pictures
 from stylelab.embedded import EmbeddedEncoder, load_parameters
 from stylelab.losses import gram_matrix
+from stylelab.parameter_files import sha256_of
 from stylelab.pyramid import Level
+from stylelab.shelves import NETWORKS
 from stylelab.vgg import CAFFE, Encoder
 
 CONTENT_LAYER = "relu4_2"
@@ -18,12 +20,19 @@ STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 SMALLEST_SIDE = 16  # pixels, of relu5_1
 
 
-def ruler(file: Path | None) -> tuple[str, nn.Module]:
-    """The ruler's name and its network.
+def ruler(file: Path | None, *, device: torch.device | str = "cpu") -> tuple[str, nn.Module]:
+    """The ruler's name and its network; of many runs the same.
 
     Args:
         file: Caffe VGG-19 parameters; without them the embedded network is the ruler, under a name of its own.
+        device: where the network is to be.
     """
+    key = ("ruler", file and sha256_of(file), str(device))
+    name, network = NETWORKS.get(key, lambda: _ruler(file))
+    return name, network.to(device)
+
+
+def _ruler(file: Path | None) -> tuple[str, nn.Module]:
     layers = (*STYLE_LAYERS, CONTENT_LAYER)
     if file is None:
         return "embedded_reference", EmbeddedEncoder(layers, load_parameters())

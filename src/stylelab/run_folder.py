@@ -5,7 +5,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from stylelab.provenance import key_of
 
 LASTING = ("pastiche.png", "losses.csv")  # the files whose bytes a finished run vouches for
 HEARTBEAT = 10.0  # seconds between two signs of life of a painting process
+PAUSE = 0.5  # seconds between two tries to claim what another process has
 DEAD_AFTER = 60.0  # seconds without one after which a process on another host counts as dead
 
 
@@ -99,8 +100,8 @@ class Claim:
         self.watched: Mapping[str, Any] = {}  # an owner on another host, as it was when it last gave a sign of life
         self.watched_since = time.monotonic()
 
-    def acquire(self, *, tell: Callable[[str], None]) -> None:
-        """Wait for the claim; `tell` is told once whom for."""
+    def awaited(self, *, tell: Callable[[str], None]) -> Iterator[None]:
+        """Try until the claim is taken, once for each value asked for; `tell` is told once whom it waits for."""
         told = False
         while not self.try_to_acquire():
             if not told:
@@ -108,7 +109,7 @@ class Claim:
                 who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
                 tell(f"waiting: {who} is painting this very picture")
                 told = True
-            time.sleep(0.5)
+            yield
 
     def try_to_acquire(self) -> bool:
         """Take the claim if no living process has it."""

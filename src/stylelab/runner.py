@@ -3,9 +3,11 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from stylelab import devices, failures, images, networks, pictures, provenance, reference, run_folder
 from stylelab.addresses import redacted, redacted_values
@@ -15,10 +17,15 @@ from stylelab.interrupts import named, sigterm_as_interrupt
 from stylelab.job import Job
 from stylelab.parameter_files import sha256_of
 from stylelab.recorders import FAILED, FINISHED, KILLED, Checkpoint, Folder, Progress, Record, Recorder, save_canvas
+from stylelab.sharing import Resident
+from stylelab.shelves import NETWORKS, TARGETS
 from stylelab.transfer import Step, transfer
 
 # What run.json says of the tracked run.
 TRACKED = ("mlflow_identity", "mlflow_uri", "mlflow_run_id", "mlflow_experiment_id")
+
+
+Painting = Generator[Step | None, None, Mapping[str, Any]]
 
 
 def run(job: Job, *, hydra_record: Mapping[str, str], watchers: Sequence[Recorder] = ()) -> Mapping[str, Any]:
@@ -37,20 +44,51 @@ def run(job: Job, *, hydra_record: Mapping[str, str], watchers: Sequence[Recorde
         Pruned: by a watcher; the same.
         Exception: whatever stopped the painting; the run is FAILED, with the reason.
     """
-    claim = run_folder.Claim(Path(job.spec.outputs), job.key[:12])
+    one = painting(job, hydra_record=hydra_record, watchers=watchers)
     with sigterm_as_interrupt():
-        claim.acquire(tell=_tell)
-        try:
-            job = job.located()
-            if job.spec.retry == "none":
-                _refuse_another_try(job)
-            if run_folder.is_whole(job.folder) and not job.spec.paints_again:
-                return _skipped(job)
-            if run_folder.read(job.folder).get("status") == FINISHED:  # forced, or no longer whole: nothing is lost
-                run_folder.set_aside(job.folder)
-            return _paint_and_record(job, hydra_record, watchers).as_json()
-        finally:
-            claim.release()
+        while True:
+            try:
+                if next(one) is None:
+                    time.sleep(run_folder.PAUSE)
+            except StopIteration as end:
+                return end.value
+
+
+def painting(
+    job: Job,
+    *,
+    hydra_record: Mapping[str, str],
+    watchers: Sequence[Recorder] = (),
+    progress: Recorder | None = None,
+    companions: int = 0,
+) -> Painting:
+    """`run`, step by step, so that several can go on in turns.
+
+    Args:
+        progress: shows how far the run is; None: a bar of its own.
+        companions: runs that go on beside it in this process.
+
+    Yields:
+        Each step before it is recorded, and its losses are wanted; None, again and again, while another process has the
+        same picture in hand.
+    """
+    claim = run_folder.Claim(Path(job.spec.outputs), job.key[:12])
+    for _ in claim.awaited(tell=_tell):
+        yield None
+    try:
+        job = job.located()
+        if job.spec.retry == "none":
+            _refuse_another_try(job)
+        if run_folder.is_whole(job.folder) and not job.spec.paints_again:
+            return _skipped(job)
+        if run_folder.read(job.folder).get("status") == FINISHED:  # forced, or no longer whole: nothing is lost
+            run_folder.set_aside(job.folder)
+        if progress is None:
+            progress = Progress(sum(level.steps + 1 for level in job.levels) - 1)
+        record = yield from _paint_and_record(job, hydra_record, watchers, progress, companions)
+        return record.as_json()
+    finally:
+        claim.release()
 
 
 def _refuse_another_try(job: Job) -> None:
@@ -88,16 +126,24 @@ def _tracker(job: Job) -> Any | None:
     return MlflowRecorder(job)
 
 
-def _paint_and_record(job: Job, hydra_record: Mapping[str, str], watchers: Sequence[Recorder]) -> Record:
+def _paint_and_record(
+    job: Job,
+    hydra_record: Mapping[str, str],
+    watchers: Sequence[Recorder],
+    progress: Recorder,
+    companions: int,
+) -> Generator[Step, None, Record]:
     before = run_folder.read(job.folder)
     record = Record(job=job, facts=_facts(), started=before.get("started") or time.time())
     record.tracking = {key: before[key] for key in TRACKED if key in before}
     record.resumed = before.get("resumed", [])
-    folder, checkpoint = Folder(job.folder, pictures_every=job.spec.tracking.pictures_every), Checkpoint(job)
-    steps = sum(level.steps + 1 for level in job.levels) - 1
+    if companions:
+        record.facts["painted_together"] = 1 + companions  # which the times and the memory are of
+    folder = Folder(job.folder, pictures_every=job.spec.tracking.pictures_every)
+    checkpoint = Checkpoint(job, companions=companions)
     # In the order of their end: the folder is complete before the tracker copies it, the checkpoint goes when both are.
-    recorders: list[Recorder] = [Progress(steps), folder, checkpoint]
-    last: Step | None = None
+    recorders: list[Recorder] = [progress, folder, checkpoint]
+    last = step = None
     try:
         resume = checkpoint.load()
         number = None if resume is None else resume["number"]
@@ -108,12 +154,15 @@ def _paint_and_record(job: Job, hydra_record: Mapping[str, str], watchers: Seque
             recorders.insert(-1, tracker)
             tracker.start(record, number)
         recorders += watchers
-        for recorder in (recorders[0], checkpoint, *watchers):
+        for recorder in (progress, checkpoint, *watchers):
             recorder.start(record, number)
         _write_hydra_record(job.folder, hydra_record)
-        for last in _paint(job, record, resume):
+        for step in _paint(job, record, resume):
+            yield step
+            step.losses  # noqa: B018 (evaluated now, if it was not, and refused before it is recorded)
+            last = step
             for recorder in recorders:
-                recorder.step(last)
+                recorder.step(step)
         _finish_picture(job, last, record)
         record.metrics["memory/peak_mb"] = devices.peak_memory_mb(last.canvas.device)
         record.metrics["time/checkpoint_seconds"] = checkpoint.spent
@@ -125,7 +174,7 @@ def _paint_and_record(job: Job, hydra_record: Mapping[str, str], watchers: Seque
             save_canvas(last, job.folder)
         raise
     except Exception as error:
-        last = None  # it holds the targets, and memory may be what is wanted
+        last = step = None  # they hold the targets, and memory may be what is wanted
         shown = failures.explained(error, job)
         record.status, record.reason = FAILED, redacted(f"{type(shown).__name__}: {shown}")
         raise shown from error
@@ -166,9 +215,11 @@ def _paint(job: Job, record: Record, resume: Mapping[str, Any] | None) -> Iterat
     spec = job.spec
     device = devices.prepare_device(spec.device, threads=spec.threads, determinism=spec.determinism)
     record.facts["device"] = devices.describe(device)
+    if devices.arithmetic(spec.precision.network, device) != spec.precision.network:
+        _tell(f"precision.network: this CPU has no units for {spec.precision.network}: painting in float32, the faster")
     if job.ruler is not None and job.ruler not in job.files.values():
         reference.ruler(job.ruler)  # a broken file is found before the painting, not after it
-    network = networks.encoder(spec.network, pooling=spec.pooling, layers=spec.all_layers, files=job.files)
+    network = NETWORKS.get(_network_key(job), lambda: _network(job, device))
     began, first, step = time.perf_counter(), None, None
     for step in transfer(spec, network, content=job.content, styles=job.styles, device=device, resume=resume):
         if first is None:
@@ -178,16 +229,45 @@ def _paint(job: Job, record: Record, resume: Mapping[str, Any] | None) -> Iterat
     record.metrics["time/seconds_per_step"] = (time.perf_counter() - began) / (step.number - first + 1)
 
 
+def _network(job: Job, device: torch.device) -> Resident:
+    spec = job.spec
+    found = networks.encoder(spec.network, pooling=spec.pooling, layers=spec.all_layers, files=job.files)
+    return Resident(found.to(device))
+
+
+def _network_key(job: Job) -> Hashable:
+    """All that decides a network's features, to the bit."""
+    values = job.decisive["configuration"].items()
+    kept = tuple(sorted((key, value) for key, value in values if key.startswith(("network.", "pooling."))))
+    return ("network", kept, job.spec.all_layers, tuple(sorted(job.decisive["parameters"].items())), *_arithmetic(job))
+
+
+def _arithmetic(job: Job) -> tuple[Hashable, ...]:
+    """What may change the last bits of the same computation."""
+    return job.spec.device, job.spec.determinism, torch.get_num_threads()
+
+
+def _judge(job: Job) -> tuple[str, reference.Judge]:
+    """The ruler's name, and the ruler that has seen the job's content and style."""
+    name, network = reference.ruler(job.ruler)
+    styles = reference.weighted(job.styles, job.spec.images.style_weights)
+    level = job.levels[-1]
+    seen = (job.decisive["content"], *job.decisive["styles"], *(share for share, _ in styles))
+    judge = TARGETS.get(
+        ("judge", job.ruler and sha256_of(job.ruler), seen, level.canvas, level.styles, *_arithmetic(job)),
+        lambda: reference.Judge(network, content=job.content, styles=styles, level=level),
+    )
+    return name, judge
+
+
 def _finish_picture(job: Job, last: Step, record: Record) -> None:
     """Save the pastiche and hold it against the fixed ruler."""
     pastiche = images.to_picture(last.canvas)
     texts = {"stylelab.key": job.key, "stylelab.configuration": json.dumps(job.decisive, sort_keys=True)}
     pictures.save_png(pastiche, job.folder / "pastiche.png", texts=texts)
-    name, network = reference.ruler(job.ruler)
+    name, judge = _judge(job)
     record.facts["ruler"] = {"name": name, "path": str(job.ruler), "sha256": job.ruler and sha256_of(job.ruler)}
-    styles = reference.weighted(job.styles, job.spec.images.style_weights)
-    found = reference.judge(network, pastiche=pastiche, content=job.content, styles=styles, level=job.levels[-1])
-    record.metrics |= {f"{name}/{metric}": value for metric, value in found.items()}
+    record.metrics |= {f"{name}/{metric}": value for metric, value in judge(pastiche).items()}
 
 
 def _write_hydra_record(folder: Path, files: Mapping[str, str]) -> None:

@@ -291,6 +291,7 @@ class Spec:
     force: bool  # paint again what is finished
     retry: Literal["failed", "all", "none"]  # what is tried again of what ended before; killed runs always go on
     sweep: str | None  # the sweep's name
+    batch: int | None  # runs of a sweep that one process paints together; None: the launcher decides
     outputs: str
 
     @classmethod
@@ -320,6 +321,8 @@ class Spec:
         if self.precision.network == "float16" and not is_cuda(self.device):
             raise ValueError(f"precision.network: float16 needs a GPU, but device is {self.device}: use bfloat16")
         positive("checkpoint_seconds", self.checkpoint_seconds)
+        if self.batch is not None:
+            at_least("batch", self.batch, 1)
 
     def _check_layers(self) -> None:
         if self.network.source == "embedded":

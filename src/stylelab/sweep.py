@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stylelab import run_folder
+from stylelab import bundles, run_folder
 from stylelab.addresses import redacted
 from stylelab.configuration import in_one_line, plain
 from stylelab.errors import SweepFailed
@@ -78,7 +78,8 @@ def conduct(overrides: Sequence[Sequence[str]], *, compose: Compose, launch: Lau
         name = config.sweep or f"{config.hydra.runtime.choices.get('experiment') or 'sweep'}_{stamp}"
         parent = Parent([member.job for member in members], name, fingerprint=fingerprint(members))
         parent.describe(members, experiment=config.hydra.runtime.choices.get("experiment"))
-        batch = Batch(members, parent, Path(config.hydra.sweep.dir))
+        together = OmegaConf.select(config, "hydra.launcher.batch") or 1
+        batch = Batch(members, parent, Path(config.hydra.sweep.dir), together=together)
         try:
             left = len(members) - len(batch.wanted)
             tell(f"sweep {parent.name}: {len(members)} runs, {left} of them done, doubled or left alone")
@@ -154,10 +155,11 @@ class Batch:
         members: every run, checked.
         parent: of the sweep.
         folder: of this sweep alone, for Hydra's record and faults.
+        together: most runs that one process paints together, where their configuration does not say.
     """
 
-    def __init__(self, members: Sequence[Member], parent: "Parent", folder: Path) -> None:
-        self.members, self.parent, self.folder = members, parent, folder
+    def __init__(self, members: Sequence[Member], parent: "Parent", folder: Path, *, together: int = 1) -> None:
+        self.members, self.parent, self.folder, self.together = members, parent, folder, together
         self.began = time.time()
         self.faults: dict[str, str] = {}  # key -> what stopped it
 
@@ -205,7 +207,8 @@ class Batch:
             (faults / INPUTS).write_text("\n".join(dict.fromkeys(_inputs(member.job) for member in remaining)))
             broken = False
             try:
-                launch([member.overrides for member in remaining], self.parent.environment | {FAULTS: str(faults)})
+                jobs = self._jobs(remaining, alone=max(launches.values()) > 1)
+                launch(jobs, self.parent.environment | {FAULTS: str(faults)})
             except Exception as error:  # a worker that died, an engine that broke: the table says what is missing
                 broken = True
                 tell(f"the launcher stopped: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
@@ -219,6 +222,23 @@ class Batch:
             remaining = [
                 member for member in undone if launches[member.job.key] < MOST_LAUNCHES or not self._was_begun(member)
             ]
+
+    def _jobs(self, members: Sequence[Member], *, alone: bool) -> list[tuple[str, ...]]:
+        """The overrides of what is launched: of each run, or of runs that are painted together.
+
+        Args:
+            alone: paint each by itself, because a process died: it must not take the others along again.
+        """
+        if alone or all((member.job.spec.batch or self.together) == 1 for member in members):
+            return [member.overrides for member in members]
+        groups: dict[Hashable, list[bundles.Run]] = {}
+        for number, member in enumerate(members):
+            groups.setdefault((member.job.company, member.job.spec.batch), []).append((number, member.overrides))
+        jobs = []
+        for (_, batch), runs in groups.items():
+            size = batch or self.together
+            jobs += [bundles.bundle(runs[first : first + size]) for first in range(0, len(runs), size)]
+        return jobs
 
     def _collect(self, faults: Path, launched: Sequence[Member]) -> None:
         for number, member in enumerate(launched):

@@ -88,11 +88,11 @@ class Pruning:
         """The metrics of the canvas, against content and style at the sizes of its level."""
         if step.level not in self.judges:
             level = next(level for level in self.job.levels if level.number == step.level)
-            self.name, network = reference.ruler(self.job.ruler)
             device = step.canvas.device
+            self.name, network = reference.ruler(self.job.ruler, device=device)
             self.judges = {
                 step.level: reference.Judge(
-                    network.to(device),
+                    network,
                     content=self.job.content,
                     styles=reference.weighted(self.job.styles, self.job.spec.images.style_weights),
                     level=level,
