@@ -226,6 +226,20 @@ def test_the_grid_shows_where_a_run_is_missing_and_where_none_is_needed():
     assert grid.idle(None, "content", 1)
 
 
+def test_a_named_group_does_not_vary_along_a_key_of_it_that_has_its_own_axis():
+    conventions = {"gatys2015": ("paper", 1.0), "authors_code": ("authors_code", 1e9)}
+    runs = [
+        run(
+            {"weights.convention": convention, "weights.beta": beta, "weights.alpha_over_beta": ratio},
+            overrides={"weights": name, "weights.alpha_over_beta": str(ratio)},
+        )
+        for name, (convention, beta) in conventions.items()
+        for ratio in (1e-3, 1e-2, 1e-1)
+    ]
+    grid = lay_out(runs, swept(runs), rows="weights", columns="weights.alpha_over_beta", facets=None)
+    assert (list(grid.rows.labels.values()), grid.missing()) == (list(conventions), [])
+
+
 def test_a_single_axis_is_broken_into_even_lines():
     runs = [run({"a.b": n}) for n in range(8)]
     grid = lay_out(runs, swept(runs), rows=None, columns=None, facets=None)

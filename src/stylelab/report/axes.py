@@ -1,6 +1,6 @@
 """What a set of runs was swept over, out of what was tracked: overrides, else how the configurations differ."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,8 +41,11 @@ def swept(runs: Sequence[Run]) -> list[Axis]:
     return sorted(found, key=lambda axis: axis.key == SEED)
 
 
-def axis(runs: Sequence[Run], key: str) -> Axis:
+def axis(runs: Sequence[Run], key: str, *, but: Collection[str] = ()) -> Axis:
     """The axis of a key or a group that the user named.
+
+    Args:
+        but: keys with an axis of their own, which a group's does not vary along.
 
     Raises:
         ValueError: no run's configuration has it.
@@ -51,7 +54,7 @@ def axis(runs: Sequence[Run], key: str) -> Axis:
     if leaves == [key]:
         return _leaf_axis(runs, key)
     if leaves:
-        differing = [leaf for leaf in leaves if leaf in differences(runs)]
+        differing = [leaf for leaf in leaves if leaf in differences(runs) and leaf not in but]
         return _group_axis(runs, key, differing)
     if any(key in run.overrides for run in runs):
         return axis_of(key, {run.run_id: run.overrides.get(key, ABSENT) for run in runs})

@@ -71,7 +71,9 @@ def lay_out(
     runs: Sequence[Run], found: Sequence[Axis], *, rows: str | None, columns: str | None, facets: str | None
 ) -> Grid:
     """The grid of some runs: the axes that the user named, the others filled up by `found` in its order."""
-    given = {name: axis(runs, key) for name, key in (("rows", rows), ("columns", columns), ("facets", facets)) if key}
+    named = {name: key for name, key in (("rows", rows), ("columns", columns), ("facets", facets)) if key}
+    own = {*named.values(), *(other.key for other in found)}
+    given = {name: axis(runs, key, but=own - {key}) for name, key in named.items()}
     keys = {chosen.key for chosen in given.values()}
     left = [other for other in found if other.key not in keys and not _settled(other, given.values())]
     if "columns" not in given and left and ("rows" in given or len(left) == 1):
