@@ -62,7 +62,7 @@ pictures: setup
 
 # Every sheet of docs/experiments.md, with VGG-19's parameters from the cache or from OVERRIDES="network.path=FILE".
 FIGURES := gatys2015_figure1_content gatys2015_figure1_style gatys2015_figure2 gatys2015_figure3 gatys2016_figure4 \
-  gatys2016_figure5 gatys2016_figure6 layers networks optimizers pooling pooling_at_equal_weights
+  gatys2016_figure5 gatys2016_figure6 layers networks optimizers pooling pooling_at_equal_weights readings
 
 figures: $(FIGURES:%=docs/figures/%.jpg)
 
