@@ -155,8 +155,8 @@ def a_job_killed_and_others_pre_empted(folder: Path) -> None:
 
 
 def a_run_out_of_time(folder: Path) -> None:
-    """A job's minute is too short for its run: it saves, is queued again, and goes on."""
-    limits = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=20", "hydra.launcher.nodelist=n1")
+    """A job's two minutes are too short for its run: it saves, is queued again, and goes on."""
+    limits = ("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=20", "hydra.launcher.nodelist=n1")
     sweep = Sweep(folder, *LAUNCHER, *limits, "seed=10", runs=1, steps=STEPS_OF_LONG_RUN)
     code = sweep.finish()
     tell(sweep.check(exit_code=code))
@@ -183,7 +183,7 @@ def a_lost_node(folder: Path) -> None:
     tell(f"went on, on {hosts}")
 
 
-STEPS, STEPS_OF_LONG_RUN = 800, 3000
+STEPS, STEPS_OF_LONG_RUN = 800, 2500
 LAUNCHER = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=normal", "hydra.launcher.threads=1",
             "hydra.launcher.mem_gb=1", "hydra.launcher.timeout_min=30")  # fmt: skip
 SCENES = (a_job_killed_and_others_pre_empted, a_run_out_of_time, a_lost_node)
