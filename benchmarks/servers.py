@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 NURSERY = """
-import os, signal, sys
+import ctypes, os, signal, sys
 os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 import uvicorn
 from mlflow.server.fastapi_app import app
@@ -26,6 +26,7 @@ for line in sys.stdin:
     port, store, artifacts = line.rstrip("\\n").split("\\t")
     pid = os.fork()
     if pid == 0:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no server outlives the nursery
         os.environ |= {
             "_MLFLOW_SERVER_FILE_STORE": store, "_MLFLOW_SERVER_REGISTRY_STORE": store,
             "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/", "_MLFLOW_SERVER_ARTIFACT_DESTINATION": artifacts,
