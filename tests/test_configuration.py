@@ -10,7 +10,8 @@ from stylelab.configuration import CONF, plain
 from stylelab.layers import CONVOLUTIONS, EMBEDDED_LAYERS
 from stylelab.spec import Spec
 
-GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in ("experiment", "size"))
+NO_RECORDS = ("experiment", "size", "hydra")  # they set values of several groups, or are Hydra's own
+GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name not in NO_RECORDS)
 OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 NEEDED_BESIDE = {  # what an option asks of other groups
     ("layers", "style_to_relu1_1"): [],
