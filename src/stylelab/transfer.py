@@ -160,12 +160,14 @@ class _Easel:
     def _objective(self, arithmetic: str) -> Objective:
         shares = self.spec.images.style_weights or [1.0] * len(self.styles)
         whole = sum(shares)
-        return Objective(
+        found = Objective(
             self.resident.encoder(getattr(torch, arithmetic)),
             weighting=weighting(self.spec),
             content=self.content,
             styles=[(share / whole, style) for share, style in zip(shares, self.styles, strict=True)],
         )
+        devices.give_back_freed_memory()
+        return found
 
     def first_canvas(self, before: Tensor | None) -> Tensor:
         """What the level starts from: the canvas of the level before, else what canvas.start says."""

@@ -10,7 +10,7 @@ from stylelab.engine.convolution import Convolution
 from stylelab.engine.passes import Band, Pool, bands, rectify_
 from stylelab.engine.targets import Target
 
-BAND_BYTES = 16 << 20  # of a layer's rows that are handled together
+BAND_BYTES = 8 << 20  # of a layer's rows that are handled together
 LEAST_ROWS = 16  # of a band; a few more around it are computed twice
 
 Targets = Mapping[str, Sequence[Target]]  # by layer
