@@ -75,6 +75,7 @@ UNCHANGED = {  # by key: overrides that give the same picture; "{}" is a folder 
     "tracking.uri": ["tracking=mlflow", "tracking.uri=sqlite:///{}/other.db"],
     "tracking.experiment": ["tracking=mlflow", "tracking.experiment=other"],
     "tracking.pictures_every": ["tracking.pictures_every=2"],
+    "batch": ["batch=2"],
     "reference.path": ["reference.path={}/same.safetensors"],
     "reference.cache": ["reference.cache={}/cache"],
     "reference.url": ["reference.url=https://example.org/other.pth"],
