@@ -172,6 +172,13 @@ def test_the_interval_of_a_median_holds_it_as_often_as_it_says():
     assert 0.98 <= held / 500 <= 1
 
 
+def test_a_check_goes_on_while_the_limit_lies_within_what_was_found():
+    assert check.settled([1.0 + n / 1000 for n in range(-20, 21)])
+    assert not check.settled([1.05 + n / 1000 for n in range(-20, 21)])
+    assert check.settled([0.96, 1.0, 1.06])  # starts: few, their median clear of the limit
+    assert not check.settled([1.0, 1.04, 1.06])
+
+
 @pytest.mark.parametrize(("cost", "says"), [(1.08, True), (1.0, False), (0.8, False)])
 def test_the_verdict_names_what_costs_over_five_per_cent_more(cost, says, capsys):
     generator = torch.Generator().manual_seed(1)
