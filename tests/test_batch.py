@@ -9,11 +9,13 @@ import pytest
 import torch
 from victims import Place, kills
 
-from stylelab import bundles, failures, job, run_folder, runner, shelves
+from stylelab import bundles, cost, failures, job, run_folder, runner, shelves
+from stylelab.commands import plan
 from stylelab.interrupts import Preempted
 from stylelab.objective import CONVENTIONS, Evaluation, Objective, Weighting
 from stylelab.rounds import Rounds
 from stylelab.sharing import Resident
+from stylelab.sweep import Member
 from stylelab.together import Together
 
 WEIGHTING = Weighting(
@@ -150,7 +152,17 @@ def test_where_memory_ends_fewer_are_evaluated_at_once(evaluations, capsys):
     rounds.paint()
     assert [len(walk.seen) for walk in walks] == [2] * 4
     assert "going on with 2; batch=2 would fit" in capsys.readouterr().err
-    assert failures.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+
+
+def test_a_run_without_memory_beside_others_names_a_smaller_batch(configuration, monkeypatch, tmp_path, picture):
+    monkeypatch.chdir(tmp_path)
+    for name in ("content.png", "style.png"):
+        picture(1, 40, 32).save(name)
+    alone = job.prepare(configuration())
+    shown = failures.explained(torch.OutOfMemoryError("CUDA out of memory."), alone, companions=7)
+    assert isinstance(shown, MemoryError)
+    assert str(shown).startswith("batch: cpu is out of memory with 8 runs of 32 pixels in one process: ")
+    assert "batch=4" in str(shown)
 
 
 def test_runs_travel_in_one_job_s_overrides():
@@ -251,3 +263,24 @@ def test_a_killed_batch_goes_on_with_each_of_its_runs_and_tracks_each(place: Pla
     assert code == 0, said
     assert place.statuses() == ["FINISHED"] * 3
     assert all(run_folder.is_whole(folder) for folder in place.folders())
+
+
+def test_a_plan_counts_the_memory_of_runs_with_their_companions(configuration, monkeypatch, tmp_path, picture):
+    monkeypatch.chdir(tmp_path)
+    for name in ("content.png", "style.png"):
+        picture(1, 40, 32).save(name)
+    table = CountedTable()
+    lines = []
+    for seed in range(3):
+        prepared = job.prepare(configuration({"batch": 2, "seed": seed}))
+        lines.append(plan.Line(Member((), "", prepared), "new", 0, cost.Cost(seconds=1.0, peak_mb=100.0)))
+    lines.append(replace(lines[0], state="done"))
+    found = [plan._with_companions(line, lines, table).cost.peak_mb for line in lines]
+    assert found == [100 + 3 + 5, 100 + 3 + 5, 100 + 3 + 5, 100]
+
+
+class CountedTable(dict):
+    """3 MiB of targets and 5 MiB of pairs, whatever the kind."""
+
+    def __missing__(self, kind: str) -> cost.Sizes:
+        return {10**9: {"bytes": 5 * cost.MEBIBYTE, "left": 3 * cost.MEBIBYTE}}

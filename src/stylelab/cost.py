@@ -167,6 +167,14 @@ def painting_bytes(job: Job, table: Table, *, checkpoints: bool) -> float:
     return max(moments)
 
 
+def companion_mb(job: Job, table: Table) -> float:
+    """MiB that one more run takes of those painted together: its targets and pairs, its part of a GPU's evaluation."""
+    spec, pixels, optimizer = job.spec, _pixels(job.levels[-1].canvas), optimizer_kind(job.spec)
+    stacked = spec.device.startswith("cuda") and spec.determinism != "strict"
+    own = at(table[painting_kind(spec, spec.precision.network)], "bytes" if stacked else "left", pixels)
+    return (own + (at(table[optimizer], "bytes", pixels) if optimizer else 0.0)) / MEBIBYTE
+
+
 def long_side_that_fits(job: Job, table: Table, bytes_free: float) -> int | None:
     """The largest long side, in steps of 16 pixels, whose painting fits; None where not even the smallest does."""
     spec, whole = job.spec, job.spec.images.long_side

@@ -13,8 +13,12 @@ LONGEST = 256  # pixels of a long side: large enough to tell memory from the all
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def explained(error: Exception, job: Job) -> Exception:
-    """The error to show and to record: one line where the cause is known, else the error itself."""
+def explained(error: Exception, job: Job, *, companions: int = 0) -> Exception:
+    """The error to show and to record: one line where the cause is known, else the error itself.
+
+    Args:
+        companions: runs that this process paints beside the job's.
+    """
     if _is_full_disk(error):
         found = OSError(
             f"outputs: the disk of {Path(job.spec.outputs)} is full or its quota used up: free some space, or choose "
@@ -23,7 +27,7 @@ def explained(error: Exception, job: Job) -> Exception:
         found.errno = errno.ENOSPC
         return found
     if is_out_of_memory(error):
-        return MemoryError(_what_would_fit(error, job))
+        return MemoryError(_smaller_batch(job, companions) if companions else _what_would_fit(error, job))
     return error
 
 
@@ -38,6 +42,14 @@ def is_out_of_memory(error: BaseException) -> bool:
         isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     )  # torch's, without importing it
     return named or (isinstance(error, RuntimeError) and any(part in str(error) for part in words))
+
+
+def _smaller_batch(job: Job, companions: int) -> str:
+    runs, device, long_side = 1 + companions, job.spec.device, job.spec.images.long_side
+    return (
+        f"batch: {device} is out of memory with {runs} runs of {long_side} pixels in one process: "
+        f"the same command with batch={runs // 2} goes on with half as many at a time"
+    )
 
 
 def _what_would_fit(error: Exception, job: Job) -> str:

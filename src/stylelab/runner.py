@@ -175,7 +175,7 @@ def _paint_and_record(
         raise
     except Exception as error:
         last = step = None  # they hold the targets, and memory may be what is wanted
-        shown = failures.explained(error, job)
+        shown = failures.explained(error, job, companions=companions)
         record.status, record.reason = FAILED, redacted(f"{type(shown).__name__}: {shown}")
         raise shown from error
     finally:

@@ -5,7 +5,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,9 +65,22 @@ def planned(members: Sequence["Member"], *, calibrate: bool) -> tuple[list[Line]
         state, steps = _state(member.job, done, seen)
         seen.add(member.job.key)
         lines.append(Line(member, state, steps, expected(member.job, tables[_setting(member.job)], done=steps)))
+    lines = [_with_companions(line, lines, tables[_setting(line.member.job)]) for line in lines]
     painted = [line.member.job for line in lines if line.paints]
     starts = [seconds_to_start(job, tables[_setting(job)], new_store=_makes_a_store(job)) for job in painted]
     return lines, max(starts, default=0.0)
+
+
+def _with_companions(line: Line, lines: Sequence[Line], table: "Table") -> Line:
+    """The same run with the memory of those that `batch` has painted together with it."""
+    from stylelab.cost import companion_mb
+
+    job = line.member.job
+    if not line.paints or (job.spec.batch or 1) == 1:
+        return line
+    like = sum(other.paints and other.member.job.company == job.company for other in lines)
+    more = (min(job.spec.batch, like) - 1) * companion_mb(job, table)
+    return replace(line, cost=replace(line.cost, peak_mb=line.cost.peak_mb + more))
 
 
 def _setting(job: "Job") -> tuple[str, int | None]:
