@@ -49,7 +49,12 @@ def stylelab(*arguments: str, cwd: Path | None = None, **environment: str) -> su
 
 def several(commands: list[list[str]], cwd: Path) -> list[list]:
     asked = subprocess.run(
-        [sys.executable, "-c", SEVERAL], input=json.dumps(commands), capture_output=True, text=True, cwd=cwd, timeout=240
+        [sys.executable, "-c", SEVERAL],
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=240,
     )
     assert asked.returncode == 0, asked.stderr
     return json.loads(asked.stdout.splitlines()[-1])
@@ -80,7 +85,7 @@ def test_bad_input_gets_one_clear_line_before_torch_is_imported(tmp_path: Path, 
         f"images.content={tmp_path}/text.png": "is not a picture that can be read",
         f"images.content={tmp_path}/half.png": "can't be decoded",
         f"images.style=[{tmp_path}/none.png]": "images.style[0]: there is no file",
-        f"images.content={tmp_path}/flat.png": "64 x 7 pixels at level 0 is too small: relu5_1 needs at least 16 on each side",
+        f"images.content={tmp_path}/flat.png": "64 x 7 pixels at level 0 is too small: relu5_1 needs at least 16 on",
         f"outputs={tmp_path}/file/below": "outputs: can't write to",
         "layers.style=[relu1_1": "layers.style=[relu1_1: can't be read",
     }
@@ -176,7 +181,14 @@ def test_everything_is_in_mlflow(painted) -> None:
     assert run.data.params["layers.style.4"] == "relu5_1"
     assert run.data.params["images.content"] == record["configuration"]["images"]["content"]
     assert run.data.params["optimizer.steps"] == "2"
-    for name in ("loss/total", "loss/content", "loss/style", "loss/variation", "loss/style/relu3_1", "loss/content/relu4_2"):
+    for name in (
+        "loss/total",
+        "loss/content",
+        "loss/style",
+        "loss/variation",
+        "loss/style/relu3_1",
+        "loss/content/relu4_2",
+    ):
         assert [metric.step for metric in client.get_metric_history(run.info.run_id, name)] == [0, 1, 2], name
     totals = [float(line.split(",")[2]) for line in (folder / "losses.csv").read_text().splitlines()[1:]]
     assert [m.value for m in client.get_metric_history(run.info.run_id, "loss/total")] == pytest.approx(totals)
@@ -239,7 +251,9 @@ def test_a_stopped_run_is_killed_with_its_last_canvas_saved(tmp_path: Path, sign
 def test_a_loss_that_is_not_finite_fails_the_run_with_its_message(tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
-    done = stylelab(*TINY, "optimizer=adam", "optimizer.steps=30", "optimizer.learning_rate=1e30", f"outputs={tmp_path}")
+    done = stylelab(
+        *TINY, "optimizer=adam", "optimizer.steps=30", "optimizer.learning_rate=1e30", f"outputs={tmp_path}"
+    )
     assert done.returncode == 1
     said = done.stderr.splitlines()[-1]
     assert "loss is" in said and "lower optimizer.learning_rate" in said

@@ -36,7 +36,14 @@ def test_an_installed_wheel_paints_from_any_directory(wheel: Path, tmp_path: Pat
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
     zipfile.ZipFile(wheel).extractall(site)
-    arguments = ["network=embedded", "images.long_side=48", "optimizer.steps=1", "tracking=off", "threads=1", "device=cpu"]
+    arguments = [
+        "network=embedded",
+        "images.long_side=48",
+        "optimizer.steps=1",
+        "tracking=off",
+        "threads=1",
+        "device=cpu",
+    ]
     code = "import stylelab; print(stylelab.__file__); from stylelab.__main__ import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],

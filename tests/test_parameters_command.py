@@ -24,7 +24,7 @@ def test_it_lists_every_network_and_where_its_file_is(capsys, tmp_path: Path, mo
 
 
 def test_a_network_without_a_file_has_nothing_to_fetch(capsys) -> None:
-    with pytest.raises(SystemExit, match="network.source: embedded has no parameter file to fetch"):
+    with pytest.raises(SystemExit, match=r"network\.source: embedded has no parameter file to fetch"):
         main(["--fetch", "network=embedded"])
 
 
@@ -39,7 +39,9 @@ def test_verify_says_the_files_sha256(capsys, caffe_file: Path) -> None:
     assert "sha256 bf7fa473155681d0b8bc2e087ec84a0bfd47421454774af18e8c2f3d0123d5e7" in capsys.readouterr().out
 
 
-def test_mean_activations_are_measured_for_every_pooling_and_used(tmp_path: Path, caffe_file: Path, shared: Path, picture) -> None:
+def test_mean_activations_are_measured_for_every_pooling_and_used(
+    tmp_path: Path, caffe_file: Path, shared: Path, picture
+) -> None:
     (tmp_path / "photographs").mkdir()
     for seed in (0, 1):
         picture(seed, 40, 32).save(tmp_path / "photographs" / f"{seed}.png")
@@ -50,8 +52,17 @@ def test_mean_activations_are_measured_for_every_pooling_and_used(tmp_path: Path
     assert len(means["max"]["relu5_4"]) == 512
     assert means["average"]["relu1_2"] == means["max"]["relu1_2"]  # no pool lies before it
     job = prepare(
-        plain(composed([f"network.path={caffe_file}", f"network.means={output}", "pooling=average_rescaled",
-                        f"outputs={tmp_path}", "images.long_side=32"]))  # fmt: skip
+        plain(
+            composed(
+                [
+                    f"network.path={caffe_file}",
+                    f"network.means={output}",
+                    "pooling=average_rescaled",
+                    f"outputs={tmp_path}",
+                    "images.long_side=32",
+                ]
+            )
+        )
     )
     network = encoder(job.spec.network, pooling=job.spec.pooling, layers=("relu3_1",), files=job.files)
     from stylelab.images import from_picture

@@ -38,7 +38,9 @@ def test_real_parameters_bring_the_style_near_and_keep_the_content(painted) -> N
 def test_the_sky_turns_to_the_nights_blue_and_the_houses_stay(painted, shared: Path) -> None:
     """The photograph's sky is flat; painted it is blue and full of strokes, and the roofline stays."""
     photograph = pictures.resize(pictures.load(shared / "images" / "tubingen.jpg", key=""), (128, 96))
-    before, after = (np.asarray(p, dtype=float) for p in (photograph, pictures.load(painted[0] / "pastiche.png", key="")))
+    before, after = (
+        np.asarray(p, dtype=float) for p in (photograph, pictures.load(painted[0] / "pastiche.png", key=""))
+    )
     sky_before, sky_after = before[:25, :60], after[:25, :60]
     assert sky_after[..., 2].mean() > sky_after[..., 0].mean() + 20  # bluer than red
     assert sky_after.std(axis=(0, 1)).mean() > 1.3 * sky_before.std(axis=(0, 1)).mean()

@@ -25,7 +25,7 @@ FULL_ERROR = "HYDRA_FULL_ERROR"  # Hydra's own switch: with it set, every error 
 
 @functools.cache
 def _wants_tracebacks() -> bool:
-    """Whether the user asked for full errors; from then on Hydra hands errors on instead of printing them its own way."""
+    """Whether the user asked for full errors; from then on Hydra hands errors on instead of printing them itself."""
     asked = os.environ.get(FULL_ERROR, "0") not in ("", "0") and OURS not in os.environ
     if not asked:
         os.environ |= {FULL_ERROR: "1", OURS: "1"}

@@ -1,4 +1,4 @@
-"""The layers of VGG-19 by name, without the network: what a configuration can be checked against before torch is imported.
+"""The layers of VGG-19 by name, without the network: what a configuration is checked against before torch is imported.
 
 `convX_Y` is the tensor before the rectifier, `reluX_Y` after it, `poolX` after the pool. The papers' "conv4_2" is
 rectified: `relu4_2` here.

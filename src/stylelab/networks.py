@@ -30,9 +30,7 @@ def encoder(
             found = parameters.read(files["parameters"], PREPROCESSING[network.source])
             if network.normalised:
                 found = parameters.normalise(found, _means(files["means"], pooling))
-    return Encoder(
-        found, layers=layers, pool=pooling.kind, pool_factor=pooling.factor, padding=network.padding
-    )
+    return Encoder(found, layers=layers, pool=pooling.kind, pool_factor=pooling.factor, padding=network.padding)
 
 
 def _means(file: Path, pooling: Pooling) -> Mapping[str, Tensor]:

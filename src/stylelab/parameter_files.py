@@ -24,7 +24,7 @@ _hashes: dict[tuple[str, int, int, int, int], str] = {}  # within this process: 
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal; read once per process as long as its place, size and times stand."""
+    """The sha256 of a file's bytes, in hexadecimal; read once a process as long as its place, size and times stand."""
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
         identity = (os.path.abspath(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
@@ -42,7 +42,7 @@ def features_file(url: str, cache: Path) -> Path:
 
 
 def at_hand(*, path: str | None, url: str | None, cache: Path) -> Path | None:
-    """The file to read without a download: the given one, else the cache's extract, else the original put there by hand."""
+    """The file to read without a download: the given one, else the cache's extract, else the original put there."""
     if path is not None:
         return Path(path).expanduser()
     candidates = (features_file(url, cache), cache / Path(url).name) if url is not None else ()
@@ -81,7 +81,9 @@ def one_at_a_time(file: Path) -> Iterator[None]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"network.cache: can't make {file.parent} ({error.strerror}): choose another folder") from error
+        raise ValueError(
+            f"network.cache: can't make {file.parent} ({error.strerror}): choose another folder"
+        ) from error
     with FileLock(file.with_suffix(".lock")):
         yield
 

@@ -42,7 +42,7 @@ def _style_size(spec: Spec, style: Size, canvas: Size, long_side: int) -> Size:
             return scaled_to_area(style, canvas[0] * canvas[1] * scale**2)
         case "long_side":
             return scaled_to_long_side(style, round(long_side * scale))
-        case "stretch":  # as several programs read "resized to the same size as the content image" of Gatys et al. (2016)
+        case "stretch":  # as several programs read "resized to the same size as the content image", Gatys et al. (2016)
             return canvas
         case "original":  # at the last level; the coarser ones keep the proportion to the canvas
             return scaled_to_long_side(style, max(1, round(max(style) * long_side / spec.images.long_side)))

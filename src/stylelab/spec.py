@@ -1,7 +1,7 @@
 """What a run is told: one frozen record per group of conf/, each value checked, no default here. No torch here."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -102,7 +102,7 @@ class Layers:
             for name in names:
                 if name not in LAYERS:
                     raise ValueError(
-                        f"{key}: VGG-19 has no layer {name}; it has {', '.join(LAYERS[:3])}, ..., {LAYERS[-2]}, {LAYERS[-1]}"
+                        f"{key}: VGG-19 has no layer {name}; it has {', '.join(LAYERS[:3])}, ..., {', '.join(LAYERS[-2:])}"
                     )
             if len(set(names)) < len(names):
                 raise ValueError(f"{key}: {list(names)} names a layer twice: name each once")
@@ -346,7 +346,9 @@ class Spec:
 
     def _check_pictures(self) -> None:
         if self.layers.style and not self.images.style:
-            raise ValueError("images.style: no picture, but layers.style names layers: give a picture, or layers.style=[]")
+            raise ValueError(
+                "images.style: no picture, but layers.style names layers: give a picture, or layers.style=[]"
+            )
         if self.images.style and not self.layers.style and self.canvas.start != "style":
             raise ValueError(
                 f"images.style: {counted(self.images.style, 'picture')} without effect, because layers.style is empty: "

@@ -59,7 +59,9 @@ def _list(overrides: Sequence[str]) -> None:
             continue
         cache = Path(network["cache"])
         file = parameter_files.at_hand(path=network["path"], url=network["url"], cache=cache)
-        where = f"at hand: {file}" if file is not None and file.is_file() else f"not at hand; --fetch gets {network['url']}"
+        where = (
+            f"at hand: {file}" if file is not None and file.is_file() else f"not at hand; --fetch gets {network['url']}"
+        )
         print(f"{option}: {where}")
 
 
@@ -95,7 +97,9 @@ def _measure(network: Vgg19, photographs: Path, output: Path | None, against: Pa
         _compare(means, json.loads(against.read_text()))
     target = output or Path(f"vgg19_{network.source}_mean_activations.json")
     target.write_text(json.dumps(means))
-    print(f"{target}: mean activations over {len(files)} pictures; used by network.normalised=true network.means={target}")
+    print(
+        f"{target}: mean activations over {len(files)} pictures; used by network.normalised=true network.means={target}"
+    )
 
 
 def _loaded(files: Sequence[Path], pool: str) -> Iterator:
