@@ -101,9 +101,8 @@ class Layers:
         for key, names in (("layers.content", self.content), ("layers.style", self.style)):
             for name in names:
                 if name not in LAYERS:
-                    raise ValueError(
-                        f"{key}: VGG-19 has no layer {name}; it has {', '.join(LAYERS[:3])}, ..., {', '.join(LAYERS[-2:])}"
-                    )
+                    known = ", ".join((*LAYERS[:3], "...", *LAYERS[-2:]))
+                    raise ValueError(f"{key}: VGG-19 has no layer {name}; it has {known}")
             if len(set(names)) < len(names):
                 raise ValueError(f"{key}: {list(names)} names a layer twice: name each once")
         if not self.content and not self.style:
