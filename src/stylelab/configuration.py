@@ -79,6 +79,8 @@ def _line(error: Exception) -> str:
 
 def _unknown_key(key: str) -> str:
     parent, _, name = key.rpartition(".")
+    if key in _keys():
+        return f"{key}: the option of {key.partition('.')[0]} chosen here, or one of those swept over, has no such key"
     siblings = [known.rpartition(".")[2] for known in _keys() if known.rpartition(".")[0] == parent]
     hint = suggestion(name, siblings or _keys())
     if hint.startswith("; did you mean") and parent:

@@ -72,8 +72,10 @@ def _trade_off(axis: Axis, comparisons: Sequence[Comparison], front: Sequence[Ha
     compared = [option for option in axis.options if option in comparisons[0].means]
     if len(front) == 1:
         settled = all(len(comparison.behind) == len(compared) - 1 for comparison in comparisons)
-        claim = "is best" if settled else "comes out lowest"
-        return f"{axis.labels[front[0]]} {claim} in style and in content alike."
+        if settled:
+            return f"{axis.labels[front[0]]} is best in style and in content alike."
+        lowest = f"{axis.labels[front[0]]} comes out lowest in style and in content alike"
+        return f"{lowest}; the seeds bear out no claim on both."
     beaten = [axis.labels[option] for option in compared if option not in front]
     if not beaten:
         return "As measured, a trade-off all along: whichever option is lower in style is higher in content."
