@@ -15,6 +15,7 @@ class Preempted(KeyboardInterrupt):
 
 
 _noticed = threading.Event()
+_asked: list[type[KeyboardInterrupt]] = []  # interruptions raised inside, which somebody may have swallowed
 
 
 def give_notice(*_: object) -> None:
@@ -27,6 +28,12 @@ def notice_was_given() -> bool:
     return _noticed.is_set()
 
 
+def raise_again() -> None:
+    """Raise an interruption that got lost: Python drops those that come while an object is being deleted."""
+    if _asked:
+        raise _asked[-1]
+
+
 def named(interrupt: KeyboardInterrupt) -> str:
     """What it was, in a few words."""
     names = {Terminated: "SIGTERM", Preempted: "the cluster needs its place, or its time is up"}
@@ -35,7 +42,7 @@ def named(interrupt: KeyboardInterrupt) -> str:
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM raises `Terminated` inside, once: a second one must not disturb the ending.
+    """SIGTERM raises `Terminated` inside, once: a second one must not disturb the ending. Ctrl-C raises as ever.
 
     Only a main thread may ask for signals.
     """
@@ -45,10 +52,19 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
     def terminate(signum: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _asked.append(Terminated)
         raise Terminated
 
-    before: Callable | int | None = signal.signal(signal.SIGTERM, terminate)
+    def interrupt(signum: int, frame: object) -> None:
+        _asked.append(KeyboardInterrupt)
+        raise KeyboardInterrupt
+
+    before: dict[int, Callable | int | None] = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        _asked.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)

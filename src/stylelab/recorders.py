@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from stylelab import images, pictures, run_folder
-from stylelab.interrupts import Preempted, notice_was_given
+from stylelab.interrupts import Preempted, notice_was_given, raise_again
 from stylelab.job import Job
 from stylelab.objective import Losses
 from stylelab.transfer import Step
@@ -246,6 +246,7 @@ class Checkpoint:
         Raises:
             Preempted: the cluster gave notice; this step is saved.
         """
+        raise_again()
         if notice_was_given():
             if step.number:
                 self.save(step)
