@@ -25,22 +25,9 @@ SETTINGS = ("optimizer.steps=40", "tracking.pictures_every=5")
 
 
 def painting(configuration: str) -> None:
-    """What `stylelab` does, with a word to the server as often as can be; says how long it waited in all."""
-    from stylelab import patience, tracking, uploader
-
+    """As `servers.painting`, impatient with a hung server."""
     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "1"  # so that what a hung server was asked is asked again
-    uploader.Uploader.SECONDS_BETWEEN_WRITES = 0.05
-    waited, wait = [0.0], patience.wait
-
-    def timed(*values, **named) -> bool:
-        began = time.monotonic()
-        answered = wait(*values, **named)
-        waited.append(time.monotonic() - began)
-        return answered
-
-    tracking.wait = timed
-    kills.paint(configuration)
-    print(f"waited {sum(waited):.2f} s")
+    servers.painting(configuration)
 
 
 def main() -> None:

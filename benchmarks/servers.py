@@ -15,6 +15,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import kills
+
 NURSERY = """
 import ctypes, os, signal, sys
 os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -147,3 +149,21 @@ def _artifacts(client: Any, run_id: str, folder: str | None = None) -> list[str]
         else:
             found.append(entry.path)
     return found
+
+
+def painting(configuration: str) -> None:
+    """What `stylelab` does, with a word to the server as often as can be; says how long it waited in all."""
+    from stylelab import patience, tracking, uploader
+
+    uploader.Uploader.SECONDS_BETWEEN_WRITES = 0.05
+    waited, wait = [], patience.wait
+
+    def timed(*values, **named) -> bool:
+        began = time.monotonic()
+        answered = wait(*values, **named)
+        waited.append(time.monotonic() - began)
+        return answered
+
+    tracking.wait = timed
+    kills.paint(configuration)
+    print(f"waited {sum(waited):.2f} s")

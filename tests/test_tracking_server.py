@@ -62,28 +62,10 @@ def held(server: servers.Server, experiment: str = "stylelab") -> dict:
     return servers.tracked(MlflowClient(server.address), experiment)
 
 
-def painting(configuration: str) -> None:
-    """What `stylelab` does, with a word to the server as often as can be; says how long it waited in all."""
-    from stylelab import patience, tracking, uploader
-
-    uploader.Uploader.SECONDS_BETWEEN_WRITES = 0.05
-    waited, wait = [], patience.wait
-
-    def timed(*values, **named) -> bool:
-        began = time.monotonic()
-        answered = wait(*values, **named)
-        waited.append(time.monotonic() - began)
-        return answered
-
-    tracking.wait = timed
-    kills.paint(configuration)
-    print(f"waited {sum(waited):.2f} s")
-
-
 def painted(place: Place, *settings: str) -> str:
     """Paint to the end, exit code 0; what was said."""
     place.log.unlink(missing_ok=True)
-    kills.finish(painting, place.configured(*settings), log=place.log)
+    kills.finish(servers.painting, place.configured(*settings), log=place.log)
     return place.log.read_text()
 
 
@@ -92,7 +74,7 @@ def test_a_server_killed_at_random_moments_holds_what_it_would_hold_undisturbed(
     server.start()
     place.log.unlink(missing_ok=True)
     configuration = place.configured(*STEPS, f"tracking.uri={server.address}", "tracking.experiment=single")
-    painter = kills.begin(painting, configuration, log=place.log)
+    painter = kills.begin(servers.painting, configuration, log=place.log)
     for _ in range(3):
         painter.join(dice.uniform(0, 0.6))
         server.kill()
