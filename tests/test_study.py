@@ -203,6 +203,7 @@ TPE, MEDIAN = {"kind": "tpe", "seed": 0}, {"kind": "median", "every": 5}
         ({"metrics": []}, r"metrics: found \[\], expected one metric or several"),
         ({"directions": ["minimize"]}, "directions has 1 item but hydra.sweeper.metrics has 2: give one per metric"),
         ({"directions": ["minimize", "up"]}, r"directions\[1\]: found 'up', expected minimize or maximize"),
+        ({"directions": "up"}, r"directions: found 'up', expected \[minimize or maximize, ...\] or null"),
         ({"n_trials": 0}, "n_trials: found 0, expected 1 or more"),
         ({"batch_size": 0}, "batch_size: found 0, expected 1 or more"),
         ({"trials": 3}, "hydra.sweeper.trials: there is no such key; did you mean n_trials"),

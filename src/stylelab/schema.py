@@ -86,7 +86,9 @@ def _chosen(records: Sequence[type], value: Mapping, where: str) -> type:
 
 def _kind(option: Any) -> str:
     if get_origin(option) is tuple:
-        return f"a list of {_kind(get_args(option)[0]).removeprefix('a ')}s"
+        (item, *_) = get_args(option)
+        each = _kind(item).removeprefix("a ")
+        return f"[{each}, ...]" if get_origin(item) is Literal else f"a list of {each}s"
     if get_origin(option) is Literal:
         return _listed([str(choice) for choice in get_args(option)])
     return KINDS.get(option, "a group of keys")
