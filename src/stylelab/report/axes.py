@@ -61,6 +61,21 @@ def axis(runs: Sequence[Run], key: str, *, but: Collection[str] = ()) -> Axis:
     raise ValueError(f"{key}: no run has such a key{suggestion(key, [*dict.fromkeys(_leaves(runs)), *_groups(runs)])}")
 
 
+def seedless(axis: Axis, runs: Sequence[Run]) -> Axis:
+    """An axis whose options include seeds without them, so that runs that differ in nothing else are one option.
+
+    `start` of `noise_0`, `noise_1` and `content` is `canvas` of `noise` and `content`.
+    """
+    if not determines(axis.option, _values(runs, SEED)):
+        return axis
+    others = {run.run_id: tuple(pair for pair in _configuration(run) if pair[0] != SEED) for run in runs}
+    followed = [key for key in differences(runs) if key != SEED and decisive(key) and _varies_with(axis, runs, key)]
+    groups = list(dict.fromkeys(key.partition(".")[0] for key in followed))
+    if len(groups) != 1 or len(set(others.values())) == len(axis.options):
+        return axis
+    return _group_axis(runs, groups[0], followed)
+
+
 def differences(runs: Sequence[Run]) -> dict[str, dict[Hashable, int]]:
     """The keys in which runs differ, with how many runs have each value."""
     found = {}
@@ -124,6 +139,10 @@ def _from_configurations(runs: Sequence[Run]) -> list[Axis]:
             keys = [key for key in keys if key not in own] + [group]
     ordered = sorted(keys, key=lambda key: -_first_change(_values_of(runs, key)))  # the slowest first
     return _merged([axis(runs, key) for key in ordered])
+
+
+def _varies_with(axis: Axis, runs: Sequence[Run], key: str) -> bool:
+    return determines(axis.option, _values(runs, key))
 
 
 def _crossed(runs: Sequence[Run], keys: Sequence[str]) -> bool:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean, stdev
 
 from stylelab.report.axes import SEED, Axis, decisive, differences
@@ -13,12 +14,7 @@ from stylelab.schema import suggestion
 RULERS = ("reference", "embedded_reference")  # never mixed: each is a network of its own
 COMPARED = ("style", "content")  # what a ruler measures; lower is better
 MERITS = (*RULERS, "loss", "time", "memory")  # metrics of which less is better
-# Student's t, 97.5 %, by degrees of freedom: NIST/SEMATECH e-Handbook of Statistical Methods, table 1.3.6.7.2.
-STUDENT = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-NORMAL = 1.960  # the same for many degrees of freedom
+CONFIDENCE = 0.95  # that none of the differences claimed of one axis is chance
 INCOMPARABLE = {  # what raw losses can't be compared across, and why
     "network": "each network has features of its own, on a scale of its own",
     "pooling": "another pool changes the scale of every feature above it",
@@ -75,8 +71,11 @@ class Comparison:
     metric: str
     means: Mapping[Hashable, float]  # by option, the lowest first
     counts: Mapping[Hashable, int]  # runs behind each
-    deviation: float | None  # over seeds, pooled over the settings; None: no claim possible
-    explained: Mapping[Hashable, float]  # how far above the best the spread alone puts an option, in 19 of 20 cases
+    deviation: float | None  # over seeds, pooled over options and settings; None: no claim possible
+    explained: Mapping[
+        Hashable, float
+    ]  # how far above the best chance alone puts an option; none where no seed decides
+    by_chance: bool  # whether seeds decide anything: painting from a picture draws nothing
     settings: int  # of everything else, that all options share
 
     @property
@@ -168,35 +167,42 @@ def compare(axis: Axis, runs: Sequence[Run], *, metric: str) -> Comparison | Non
     spreads = {option: [block[option].spread(metric) for block in shared] for option in options}
     means = {option: fmean(spread.mean for spread in spreads[option]) for option in options}
     ordered = sorted(options, key=means.__getitem__)
-    deviation, freedom = _pooled([spread for found in spreads.values() for spread in found])
-    chancy = metric.startswith(("time/", "memory/")) or all(block[o].random for block in shared for o in options)
-    claim = bool(freedom) and chancy
+    timed = metric.startswith(("time/", "memory/"))  # which scatter whatever painting starts from
+    by_chance = {
+        option: [block[option].spread(metric) for block in shared if timed or block[option].random]
+        for option in options
+    }
+    deviation, freedom = _pooled([spread for found in by_chance.values() for spread in found])
+    explained = {}
+    for option in ordered[1:]:
+        pair = [*by_chance[ordered[0]], *by_chance[option]]
+        if freedom and pair:
+            error = deviation * sum(1 / len(spread.values) for spread in pair) ** 0.5 / len(shared)
+            explained[option] = tukey(len(options), freedom) * error
     return Comparison(
         metric=metric,
         means={option: means[option] for option in ordered},
         counts={option: sum(len(spread.values) for spread in spreads[option]) for option in ordered},
-        deviation=deviation if claim else None,
-        explained={
-            option: student(freedom) * deviation * _error([*spreads[ordered[0]], *spreads[option]], len(shared))
-            for option in ordered[1:]
-            if claim
-        },
+        deviation=deviation if explained else None,
+        explained=explained,
+        by_chance=any(by_chance.values()),
         settings=len(shared),
     )
 
 
-def _error(spreads: Sequence[Spread], settings: int) -> float:
-    """The standard error of a difference of two means over settings, in units of the deviation over seeds."""
-    return sum(1 / len(spread.values) for spread in spreads) ** 0.5 / settings
+@cache
+def tukey(options: int, freedom: int) -> float:
+    """How many standard errors apart chance alone puts any two of so many options' means: Tukey's range test.
 
+    With two options it is Student's t; with more it grows, for the best and the worst are picked after the fact.
+    """
+    from scipy.stats import studentized_range  # takes a second to import
 
-def student(freedom: int) -> float:
-    """Student's t that bounds 95 % on both sides."""
-    return STUDENT[freedom - 1] if freedom <= len(STUDENT) else NORMAL
+    return float(studentized_range.ppf(CONFIDENCE, options, freedom)) / math.sqrt(2)
 
 
 def _pooled(spreads: Sequence[Spread]) -> tuple[float, int]:
-    """The standard deviation over seeds, pooled over configurations, and its degrees of freedom."""
+    """The standard deviation over seeds, as if alike in all configurations, and its degrees of freedom."""
     freedom = sum(len(spread.values) - 1 for spread in spreads)
     squares = sum((len(spread.values) - 1) * spread.deviation**2 for spread in spreads if spread.deviation is not None)
     return ((squares / freedom) ** 0.5 if freedom else 0.0), freedom

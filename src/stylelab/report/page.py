@@ -125,7 +125,7 @@ def spoken(found: Conclusion) -> Mapping[str, Any]:
         "heading": found.axis.heading,
         "key": found.axis.key,
         "ruler": found.ruler,
-        "sentences": found.sentences,
+        "sentences": [*found.sentences, *([found.caveat] if found.caveat else [])],
         "metrics": [comparison.metric for comparison in found.comparisons],
         "options": [
             {

@@ -3,13 +3,18 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from stylelab.report.axes import SEED, Axis
-from stylelab.report.conclusions import COMPARED, Comparison, compare, judged, pareto_front, rulers
+from stylelab.report.axes import SEED, Axis, seedless
+from stylelab.report.conclusions import COMPARED, RULERS, Comparison, compare, judged, pareto_front, rulers
 from stylelab.report.labels import measured
 from stylelab.report.runs import Run
 
 MOST_NAMED = 6  # options in one sentence
 NOT_RULED = "images"  # group whose options the ruler can't rank: it measures against these very pictures
+FAVOURED = {  # groups of which the ruler itself has an option
+    "pooling": "The ruler pools by averages, which favours them",
+    "network": "The ruler is Caffe's VGG-19 as trained, which favours it",
+    "layers": "The ruler takes style at relu1_1 to relu5_1 and content at relu4_2, which favours runs painted by these",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +26,7 @@ class Conclusion:
     comparisons: tuple[Comparison, ...]
     front: tuple[Hashable, ...]  # options that no other beats in every metric
     sentences: tuple[str, ...]
+    caveat: str | None = None
 
 
 def conclude(runs: Sequence[Run], axes: Sequence[Axis], *, metric: str | None) -> list[Conclusion]:
@@ -29,6 +35,7 @@ def conclude(runs: Sequence[Run], axes: Sequence[Axis], *, metric: str | None) -
     for axis in axes:
         if axis.key == SEED or len(axis.options) < 2:
             continue
+        axis = seedless(axis, runs)
         if metric:
             found.append(
                 _conclusion(axis, "", [metric], [run for run in runs if run.finished and metric in run.metrics])
@@ -46,12 +53,14 @@ def _conclusion(axis: Axis, ruler: str, metrics: Sequence[str], runs: Sequence[R
     comparisons = tuple(found for found in (compare(axis, runs, metric=metric) for metric in metrics) if found)
     shared = [option for option in axis.options if comparisons and all(option in c.means for c in comparisons)]
     front = pareto_front({option: [c.means[option] for c in comparisons] for option in shared})
+    favoured = FAVOURED.get(axis.key.partition(".")[0]) if ruler == RULERS[0] and comparisons else None
     return Conclusion(
         axis=axis,
         ruler=ruler,
         comparisons=comparisons,
         front=tuple(front),
         sentences=tuple(sentences(axis, comparisons, front)),
+        caveat=f"{favoured}: read the figures with the pictures." if favoured else None,
     )
 
 
@@ -61,27 +70,44 @@ def sentences(axis: Axis, comparisons: Sequence[Comparison], front: Sequence[Has
         return [f"Nothing can be said of {axis.key}: no two of its options were painted and judged under one setting."]
     found = [_verdict(axis, comparison) for comparison in comparisons]
     if len(comparisons) > 1:
-        found.insert(0, _trade_off(axis, comparisons, front))
+        found.insert(0, _summary(axis, comparisons, front))
     absent = [axis.labels[option] for option in axis.options if option not in comparisons[0].means]
     if absent:
         found.append(f"Left out, for want of a finished run that was judged so: {_listed(absent, ', ')}.")
     return found
 
 
-def _trade_off(axis: Axis, comparisons: Sequence[Comparison], front: Sequence[Hashable]) -> str:
+def _summary(axis: Axis, comparisons: Sequence[Comparison], front: Sequence[Hashable]) -> str:
     compared = [option for option in axis.options if option in comparisons[0].means]
+    unsettled = "" if any(comparison.explained for comparison in comparisons) else f"; {_why_no_claim(comparisons[0])}"
     if len(front) == 1:
-        settled = all(len(comparison.behind) == len(compared) - 1 for comparison in comparisons)
-        if settled:
+        if all(len(comparison.behind) == len(compared) - 1 for comparison in comparisons):
             return f"{axis.labels[front[0]]} is best in style and in content alike."
         lowest = f"{axis.labels[front[0]]} comes out lowest in style and in content alike"
-        return f"{lowest}; the seeds bear out no claim on both."
+        return f"{lowest}{unsettled or _borne_out(axis, comparisons)}."
     beaten = [axis.labels[option] for option in compared if option not in front]
     if not beaten:
-        return "As measured, a trade-off all along: whichever option is lower in style is higher in content."
-    names = _listed([axis.labels[option] for option in front], " and ")
+        return f"As measured, a trade-off all along: whichever is lower in style is higher in content{unsettled}."
+    names = _listed([axis.labels[option] for option in front], ", ")
     lost = f"{_listed(beaten, ', ')} {'is' if len(beaten) == 1 else 'are'} beaten in both"
-    return f"As measured, a trade-off between {names}: one is lower in style, another in content; {lost}."
+    return f"As measured, a trade-off between {names}: one is lower in style, another in content; {lost}{unsettled}."
+
+
+def _borne_out(axis: Axis, comparisons: Sequence[Comparison]) -> str:
+    """Against which options a lead in every metric is more than the seeds explain."""
+    behind = [
+        _listed([axis.labels[option] for option in axis.options if option in comparison.behind], ", ")
+        for comparison in comparisons
+    ]
+    if not any(behind):
+        return ", but by no more than the seeds explain: no claim"
+    if len(set(behind)) == 1:
+        return f", by more than the seeds explain against {behind[0]} only"
+    each = [
+        f"in {comparison.metric.rpartition('/')[2]} against {names or 'none'}"
+        for comparison, names in zip(comparisons, behind, strict=True)
+    ]
+    return f", by more than the seeds explain only {' and '.join(each)}"
 
 
 def _listed(names: Sequence[str], joint: str) -> str:
@@ -96,13 +122,17 @@ def _verdict(axis: Axis, comparison: Comparison) -> str:
     start = f"{comparison.metric}: {axis.labels[best]} is lowest, {measured(comparison.means[best])}{over}"
     if comparison.deviation is None:
         second = f"{axis.labels[others[0]]} next, {measured(comparison.means[others[0]])}"
-        return f"{start}; {second}. {_no_claim(comparison)}"
-    near = [option for option in others if option not in comparison.behind]
+        return f"{start}; {second}; {_why_no_claim(comparison)}."
+    near = [option for option in others if option in comparison.explained and option not in comparison.behind]
+    fixed = [option for option in others if option not in comparison.explained]
     said = [f"{start}. Seeds alone scatter by {measured(comparison.deviation, digits=2)}{_explained(comparison)}."]
     if comparison.behind:
         said.append(f"Higher by more than that explains: {_gaps(axis, comparison, comparison.behind)}.")
     if near:
         said.append(f"Higher, but not by more than that explains, so no claim: {_gaps(axis, comparison, near)}.")
+    if fixed:
+        drawn = "higher, and nothing drawn at random there to hold it against, so no claim"
+        said.append(f"{_listed([axis.labels[option] for option in fixed], ', ')}: {drawn}.")
     return " ".join(said)
 
 
@@ -121,9 +151,7 @@ def _gaps(axis: Axis, comparison: Comparison, options: Sequence[Hashable]) -> st
     return _listed(said, ", ")
 
 
-def _no_claim(comparison: Comparison) -> str:
-    if max(comparison.counts.values()) > comparison.settings:
-        return (
-            "Painting from a picture draws nothing at random, so seeds give no spread to hold this against: no claim."
-        )
-    return "There is one seed only, so whether this exceeds the spread over seeds can't be said: no claim."
+def _why_no_claim(comparison: Comparison) -> str:
+    if comparison.by_chance:
+        return "one seed, so no claim"
+    return "nothing is drawn at random from a picture, so seeds give no spread to hold this against: no claim"

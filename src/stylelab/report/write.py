@@ -96,7 +96,8 @@ def words(material: page.Material) -> sheet.Words:
             *([f"Below each picture: {captions}, how far from style and content; lower is nearer."] if found else []),
         ),
         conclusions=tuple(
-            f"{one.axis.heading}: {one.sentences[0]}" for one in page.conclusions(material)[:MOST_CONCLUSIONS]
+            " ".join([f"{one.axis.heading}: {one.sentences[0]}", *([one.caveat] if one.caveat else [])])
+            for one in page.conclusions(material)[:MOST_CONCLUSIONS]
         ),
     )
 
