@@ -60,17 +60,21 @@ lint: setup
 pictures: setup
 	@$(BIN)/python images/draw.py
 
-# Every sheet of docs/experiments.md, with VGG-19's parameters from the cache or from OVERRIDES="network.path=FILE".
+# Every sheet of docs/experiments.md, one alone by `make figure-NAME`, with VGG-19's parameters from the cache, or from the
+# folder STYLELAB_CACHE=FOLDER; what is finished is not painted again. More for all of them by OVERRIDES="threads=1 ...", for
+# one of them by OVERRIDES_networks="...".
 FIGURES := gatys2015_figure1_content gatys2015_figure1_style gatys2015_figure2 gatys2015_figure3 gatys2016_figure4 \
-  gatys2016_figure5 gatys2016_figure6 layers networks optimizers pooling pooling_at_equal_weights readings
+  gatys2016_figure5 gatys2016_figure6 layers optimizers pooling pooling_at_equal_weights readings networks
+OUTPUTS := $(CURDIR)/outputs
+.PHONY: $(FIGURES:%=figure-%)
 
-figures: $(FIGURES:%=docs/figures/%.jpg)
+figures: $(FIGURES:%=figure-%)
 
-docs/figures/%.jpg: conf/experiment/%.yaml | setup
-	@mkdir -p $(@D)
-	$(BIN)/stylelab -m experiment=$* size=small sweep=$* $(OVERRIDES)
-	$(BIN)/stylelab-report $* --name $*
-	$(BIN)/python -c "from PIL import Image; Image.open('outputs/reports/$*/sheet.png').convert('RGB').save('$@', quality=88)"
+$(FIGURES:%=figure-%): figure-%: setup
+	@mkdir -p docs/figures
+	$(BIN)/stylelab -m experiment=$* size=small sweep=$* "outputs=$(OUTPUTS)" $(OVERRIDES) $(OVERRIDES_$*)
+	$(BIN)/stylelab-report $* --name $* --outputs "$(OUTPUTS)"
+	$(BIN)/python -c "from PIL import Image; Image.open('$(OUTPUTS)/reports/$*/sheet.png').convert('RGB').save('docs/figures/$*.jpg', quality=85)"
 
 # More by OPTIONS="--parameters FILE --sides 128 256 512 1024 --peer neural-style-pt=CHECKOUT"; all: OPTIONS=--help.
 benchmark: setup

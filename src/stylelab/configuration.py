@@ -80,7 +80,9 @@ def _line(error: Exception) -> str:
 def _unknown_key(key: str) -> str:
     parent, _, name = key.rpartition(".")
     if key in _keys():
-        return f"{key}: the option of {key.partition('.')[0]} chosen here, or one of those swept over, has no such key"
+        group = key.partition(".")[0]
+        cure = ": put each network's file into the cache (STYLELAB_CACHE) instead" if key == "network.path" else ""
+        return f"{key}: the option of {group} chosen here, or one of those swept over, has no such key{cure}"
     siblings = [known.rpartition(".")[2] for known in _keys() if known.rpartition(".")[0] == parent]
     hint = suggestion(name, siblings or _keys())
     if hint.startswith("; did you mean") and parent:
