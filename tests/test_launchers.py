@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 from victims import TAGGED, Place, kills
 
@@ -37,7 +38,9 @@ def killed_while_painting(process, outputs: Path) -> str:
     pytest.fail("no run was seen painting")
 
 
-def test_four_workers_fill_a_fresh_store_and_a_killed_one_loses_only_its_own_run(place: Place) -> None:
+def test_four_workers_fill_a_fresh_store_and_what_is_killed_costs_no_other_run_and_leaves_no_process(
+    place: Place,
+) -> None:
     shutil.rmtree(place.outputs)  # four processes that made the store at once would destroy it
     grid = place.arguments("-m", "optimizer.steps=150", *JOBLIB, "seed=range(4)")
     process = kills.begin(kills.stylelab, *grid, log=place.log)
@@ -49,6 +52,14 @@ def test_four_workers_fill_a_fresh_store_and_a_killed_one_loses_only_its_own_run
     assert status.pop(victim) == "KILLED"
     assert list(status.values()) == ["FINISHED"] * 3
     assert "1 of 4 runs are not finished; the same command again paints only these" in said
+
+    process = kills.begin(kills.stylelab, *grid, log=place.log)
+    while run_folder.read(place.outputs / "runs" / victim)["status"] != "RUNNING":
+        assert process.is_alive(), place.log.read_text()
+        time.sleep(0.01)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    assert workers and psutil.wait_procs(workers, timeout=60)[1] == []
 
     code, said = place.stylelab("-m", "optimizer.steps=150", *JOBLIB, "seed=range(4)")
     assert code == 0, said

@@ -73,14 +73,18 @@ class Work:
             )
 
 
-def end_with_parent() -> None:
-    """End this process in order when the one that started it is gone; its Ctrl-C is not ours, its SIGTERM is."""
+def end_with_parent(parent: int) -> None:
+    """End this process in order when the one that started it is gone; its Ctrl-C is not ours, its SIGTERM is.
+
+    Args:
+        parent: that process's id, as itself knows it: it may be gone before this one asks.
+    """
     signal(SIGINT, SIG_IGN)
-    parent = os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while True:
+            if os.getppid() != parent:
+                os.kill(os.getpid(), SIGTERM)  # a run ends in order by the first, the process by the first after it
             time.sleep(1)
-        os.kill(os.getpid(), SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()

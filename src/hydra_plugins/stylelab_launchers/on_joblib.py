@@ -1,5 +1,6 @@
 """`hydra/launcher=joblib`: processes of this machine, by joblib's loky."""
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from multiprocessing import active_children
@@ -87,4 +88,6 @@ class _Place:
         from stylelab.work import end_with_parent
 
         self.environment = environment
-        self.pool = ProcessPoolExecutor(max_workers=1, timeout=None, initializer=end_with_parent, env=environment)
+        self.pool = ProcessPoolExecutor(
+            max_workers=1, timeout=None, initializer=end_with_parent, initargs=(os.getpid(),), env=environment
+        )
