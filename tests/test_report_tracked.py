@@ -3,6 +3,7 @@
 import base64
 import csv
 import gzip
+import io
 import json
 import math
 import re
@@ -178,6 +179,56 @@ def test_a_report_is_kept_with_the_sweeps_own_run(tracked, troubled):
     parent = open_existing(tracked.uri, "stylelab").select(["troubled"], condition=None).parents[0]
     kept = {entry.path for entry in tracked.client.list_artifacts(parent, "report")}
     assert kept == {"report/report.html", "report/runs.csv", "report/sheet.png"}
+
+
+def test_members_that_were_never_begun_or_painted_by_another_sweep_have_their_place(tracked, tmp_path):
+    store = open_existing(tracked.uri, "stylelab")
+    painted = store.select(["ratios"], condition=None)
+    kept = tracked.client.download_artifacts(painted.parents[0], "members.json", str(tmp_path))
+    plan = json.loads(Path(kept).read_text())
+    assert [member["key"] for member in plan["members"]] == [run.key for run in painted.runs]
+    new = {"key": "f" * 64, "label": "seed=2", "overrides": [f"{RATIO}=1e-3", "seed=2"], "outcome": None}
+    plan["members"].append(new | {"differs": {RATIO: "0.001", "seed": "2"}})
+    Path(kept).write_text(json.dumps(plan))
+    tags = {"stylelab.role": "sweep", "stylelab.sweep": "planned", "mlflow.note.content": "Question: what is left?"}
+    parent = tracked.client.create_run(tracked.experiment, run_name="planned", tags=tags, start_time=1).info.run_id
+    tracked.client.log_artifact(parent, kept)
+    tracked.client.set_terminated(parent)
+    folder = tracked.report("planned", "--name", "with-gaps")
+    found = rows(folder)
+    assert [row["run_id"] for row in found[:4]] == [run.run_id for run in painted.runs]
+    assert (found[4]["status"], found[4]["reason"], found[4]["key"]) == ("MISSING", "not begun", "f" * 64)
+    assert (found[4]["seed"], found[4]["layers.content"], found[4]["started"]) == ("2", "relu4_2", "")
+    text = (folder / "report.html").read_text()
+    assert "6 runs: 4 finished, 2 missing" in text  # the one planned, and seed 2 at the other ratio
+    assert "Question: what is left?" in text
+
+
+def test_a_damaged_picture_is_no_picture_and_the_report_goes_on(tracked, tmp_path):
+    store = open_existing(tracked.uri, "stylelab")
+    whole = store.select(["ratios"], condition=None).runs[0]
+    good = Path(tracked.client.download_artifacts(whole.run_id, "pastiche.png", str(tmp_path))).read_bytes()
+    noise = io.BytesIO()
+    Image.effect_noise((400, 300), 80).save(noise, "PNG")  # its pixels fill several chunks
+    second = noise.getvalue().index(b"IDAT", noise.getvalue().index(b"IDAT") + 4)
+    chunk = noise.getvalue()[:second] + b"\xff\xff\xff\xff" + noise.getvalue()[second + 4 :]
+    damages = {"cut": good[: len(good) // 2], "text": b"<html>404</html>", "empty": b"", "chunk": chunk}
+    tags = {"stylelab.role": "sweep", "stylelab.sweep": "damaged"}
+    parent = tracked.client.create_run(tracked.experiment, run_name="damaged", tags=tags, start_time=1).info.run_id
+    for number, (name, content) in enumerate(damages.items()):
+        child = {"mlflow.parentRunId": parent, "stylelab.key": name}
+        run_id = tracked.client.create_run(tracked.experiment, run_name=name, tags=child, start_time=1).info.run_id
+        for file, folder in (("pastiche.png", None), ("content.png", "inputs"), ("style_0.png", "inputs")):
+            (tmp_path / file).write_bytes(content)
+            tracked.client.log_artifact(run_id, str(tmp_path / file), folder)
+        values = {"seed": str(number), "canvas.start": "noise", "images.content": "a.png", "images.style.0": "b.png"}
+        tracked.client.log_batch(run_id, params=[Param(key, value) for key, value in values.items()])
+        tracked.client.set_terminated(run_id)
+    runs = store.select(["damaged"], condition=None).runs
+    assert [store.picture(run) for run in runs] == [None] * 4
+    assert [store.inputs(run) for run in runs] == [(None, ())] * 4
+    text = (tracked.report("damaged") / "report.html").read_text()
+    assert text.count("no picture<span") == 4
 
 
 def test_named_axes_make_the_grid(tracked):

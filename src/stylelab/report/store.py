@@ -343,5 +343,5 @@ def _opened(file: Path | None) -> Image.Image | None:
     try:
         with Image.open(file) as picture:
             return picture.convert("RGB")
-    except OSError:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # whatever Pillow calls a broken file
         return None
