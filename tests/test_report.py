@@ -283,7 +283,7 @@ def test_a_difference_beyond_the_spread_over_seeds_is_claimed():
 def test_a_difference_within_the_spread_over_seeds_is_not_claimed():
     runs = seeds_of({"average": (0.19, 0.20, 0.21), "max": (0.20, 0.21, 0.22)})
     (conclusion,) = conclude(runs, swept(runs), metric=None)
-    lowest = "average comes out lowest in style and in content alike, but by no more than the seeds explain: no claim."
+    lowest = "average comes out lowest in style and in content alike; no lead exceeds what the seeds explain: no claim."
     assert conclusion.sentences[0] == lowest
     assert "no claim: max (by 0.0100)." in conclusion.sentences[1]
 
@@ -305,7 +305,7 @@ def test_seeds_that_decide_nothing_allow_no_claim():
 def test_a_lead_over_some_options_is_claimed_against_these_alone():
     runs = seeds_of({"average": (0.20, 0.21), "rescaled": (0.21, 0.22), "max": (0.90, 0.91)})
     (conclusion,) = conclude(runs, swept(runs), metric=None)
-    assert conclusion.sentences[0].endswith("alike, by more than the seeds explain against max only.")
+    assert conclusion.sentences[0].endswith("alike; the lead exceeds what the seeds explain against max only.")
     content = {"average": 0.50, "rescaled": 0.60, "max": 0.70}
     runs = [
         replace(one, metrics=one.metrics | {"reference/content": content[one.configuration["pooling.kind"]] + n / 100})
@@ -313,7 +313,7 @@ def test_a_lead_over_some_options_is_claimed_against_these_alone():
     ]
     (conclusion,) = conclude(runs, swept(runs), metric=None)
     assert conclusion.sentences[0].endswith(
-        "by more than the seeds explain only in style against max and in content against rescaled, max."
+        "the lead exceeds what the seeds explain only in style against max and in content against rescaled, max."
     )
 
 

@@ -100,14 +100,14 @@ def _borne_out(axis: Axis, comparisons: Sequence[Comparison]) -> str:
         for comparison in comparisons
     ]
     if not any(behind):
-        return ", but by no more than the seeds explain: no claim"
+        return "; no lead exceeds what the seeds explain: no claim"
     if len(set(behind)) == 1:
-        return f", by more than the seeds explain against {behind[0]} only"
+        return f"; the lead exceeds what the seeds explain against {behind[0]} only"
     each = [
         f"in {comparison.metric.rpartition('/')[2]} against {names or 'none'}"
         for comparison, names in zip(comparisons, behind, strict=True)
     ]
-    return f", by more than the seeds explain only {' and '.join(each)}"
+    return f"; the lead exceeds what the seeds explain only {' and '.join(each)}"
 
 
 def _listed(names: Sequence[str], joint: str) -> str:

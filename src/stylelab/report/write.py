@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -105,9 +106,12 @@ def words(material: page.Material) -> sheet.Words:
 def shared(material: page.Material) -> str:
     """How the runs ended, and what all of them had in common."""
     selection = material.selection
-    told = [
-        f"{what} {label(values.pop())}"
-        for what, key in page.TOLD.items()
-        if len(values := {run.configuration.get(key) for run in selection.runs}) == 1 and None not in values
-    ]
+
+    def common(key: str) -> Any:
+        values = {run.configuration.get(key) for run in selection.runs}
+        return values.pop() if len(values) == 1 else None
+
+    told = [f"{what} {label(value)}" for what, key in page.TOLD.items() if (value := common(key)) is not None]
+    if common("network.normalised"):
+        told.insert(1, "normalised")
     return " · ".join([page.counted(selection.runs, len(material.grid.missing())), *told])
