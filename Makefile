@@ -74,7 +74,7 @@ $(FIGURES:%=figure-%): figure-%: setup
 	@mkdir -p docs/figures
 	$(BIN)/stylelab -m experiment=$* size=small sweep=$* "outputs=$(OUTPUTS)" $(OVERRIDES) $(OVERRIDES_$*)
 	$(BIN)/stylelab-report $* --name $* --outputs "$(OUTPUTS)"
-	$(BIN)/python -c "from PIL import Image; Image.open('$(OUTPUTS)/reports/$*/sheet.png').convert('RGB').save('docs/figures/$*.jpg', quality=85)"
+	$(BIN)/python -c "from PIL import Image; Image.open('$(OUTPUTS)/reports/$*/sheet.png').convert('RGB').save('docs/figures/$*.jpg', quality=75, optimize=True, progressive=True)"
 
 # More by OPTIONS="--parameters FILE --sides 128 256 512 1024 --peer neural-style-pt=CHECKOUT"; all: OPTIONS=--help.
 benchmark: setup
