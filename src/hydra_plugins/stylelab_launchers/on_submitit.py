@@ -211,6 +211,8 @@ class SlurmWork:
 
 def _not_cancelled() -> bool:
     """Whether Slurm counts this very job as running, or ends it because its time is up."""
-    asked = ["squeue", "--noheader", "--format=%T %r", f"--jobs={os.environ['SLURM_JOB_ID']}"]
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    own = f"{array}_{task}" if array else os.environ["SLURM_JOB_ID"]  # the last of an array has the whole array's id
+    asked = ["squeue", "--noheader", "--format=%T %r", f"--jobs={own}"]
     said = subprocess.run(asked, capture_output=True, text=True).stdout
     return said.startswith("RUNNING") or "TimeLimit" in said
