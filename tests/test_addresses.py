@@ -72,6 +72,7 @@ def test_what_can_not_be_a_store_is_refused_without_its_secrets(address, reason,
     with pytest.raises(ValueError, match=rf"^tracking.uri: .*{reason}") as refused:
         addresses.check(address, key="tracking.uri")
     assert "sec" not in str(refused.value) and "ret@" not in str(refused.value)
+    assert addresses.redacted(str(refused.value)) == str(refused.value)  # as it is shown: the example stays whole
 
 
 def test_credentials_come_from_the_environment_where_it_names_the_same_store(monkeypatch) -> None:

@@ -12,6 +12,7 @@ HARMLESS = {  # parameters of an address that hold no secret; the values of all 
     "target_session_attrs", "timeout",
 }  # fmt: skip
 FILES = ("sqlite", "file")  # whose addresses are paths: an @ in one is part of a name
+EXAMPLES = ("USER:PASSWORD@HOST/", "HOST:PORT")  # how our own errors begin what stands after the scheme
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "databricks-uc", "uc")
 
 # Hydra hands a sweep's overrides on with colons and equals signs escaped: http\\://someone\\:secret@host.
@@ -32,7 +33,7 @@ def redacted(text: str) -> str:
 
 def _without_secrets(address: re.Match) -> str:
     scheme, colon, rest = address.groups()
-    if scheme.partition("+")[0] in FILES:
+    if scheme.partition("+")[0] in FILES or rest.startswith(EXAMPLES):
         return address.group()
     return f"{scheme}{colon}{_PARAMETER.sub(_hidden, _without_user(rest))}"
 
