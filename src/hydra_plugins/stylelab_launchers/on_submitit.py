@@ -31,9 +31,9 @@ class SubmititLauncher(EngineLauncher):
 
     def open(self, runs: int, folder: Path) -> None:
         """Make the executor; the jobs' own files go to the sweep's folder."""
-        jobs = folder / "jobs"
-        jobs.mkdir(mode=0o700, exist_ok=True)  # the configuration in them may name a password
-        self.submitted_with = self.executor(jobs)
+        self.jobs = folder / "jobs"
+        self.jobs.mkdir(mode=0o700, exist_ok=True)  # the configuration in them may name a password
+        self.submitted_with = self.executor(self.jobs)
 
     def ended(self, handles: Sequence[Any]) -> Sequence[Any]:
         """The jobs that left a result, or that the engine knows as ended."""
@@ -47,7 +47,9 @@ class SubmititLauncher(EngineLauncher):
         return handle.result()
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Forget what the jobs were given and returned; what they said is kept."""
+        for path in self.jobs.glob("*.pkl"):
+            path.unlink(missing_ok=True)
 
 
 class SubmititLocalLauncher(SubmititLauncher):
