@@ -1,4 +1,4 @@
-"""A real Ray cluster of a head and two further nodes, and sweeps on it with a worker killed and a node lost.
+"""A real Ray cluster of a head and two further nodes; sweeps and studies on it, with a worker killed and a node lost.
 
 `make test-cluster` or, as root, `python tests/cluster/on_ray.py`; the extra `ray` must be installed.
 """
@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -16,10 +15,11 @@ from pathlib import Path
 
 import psutil
 from nodes import HEAD, NODES, network, on, power_off
-from sweeps import Sweep, expect, tell, wait_until
+from studies import a_pruned_study, a_study
+from sweeps import Sweep, expect, play, tell, wait_until
 
 PORT = 6399
-STEPS = 800
+SECONDS = 15
 LAUNCHER = ("hydra/launcher=ray", f"hydra.launcher.address={HEAD}:{PORT}")
 RAY = Path(sys.executable).with_name("ray")
 QUIET = {
@@ -85,36 +85,29 @@ def nodes_there() -> int:
     return int(asked.stdout.strip() or 0)
 
 
+def a_worker_killed_and_a_node_lost(folder: Path, *launcher: str) -> None:
+    """SIGKILL to one run's worker, then a node loses its power: Ray starts their runs again on the other node."""
+    sweep = Sweep(folder, *launcher, "seed=range(8)", runs=8, seconds=SECONDS)
+    sweep.start()
+    _, lost = sweep.painting_on("n1", "n2")
+    victim = sweep.kill_a_worker("n1")
+    power_off("n2")
+    tell(f"n2 has no power: {', '.join(sorted(lost))}")
+    if code := sweep.end():  # Ray gave a run up
+        code = sweep.finish()
+    tell(sweep.check(exit_code=code))
+    sweep.check_resumed(lost | {victim})
+
+
 def main() -> None:
-    """A sweep of eight runs: one run's worker is killed, later a node with all that runs on it."""
+    """All scenes, or those named on the command line."""
     if os.geteuid():
         sys.exit("this test makes network namespaces: run it as root")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the cluster is ended
 
     with tempfile.TemporaryDirectory(prefix="stylelab-ray-") as name, cluster(folder := Path(name)):
         tell(f"ray {version('ray')}, a head and two nodes of two cores")
-        sweep = Sweep(folder, *LAUNCHER, "seed=range(8)", runs=8, steps=STEPS)
-        began = time.monotonic()
-        process = sweep.start()
-        painting = sweep.wait_for(
-            lambda: len(hosts := {each["host"]: each for each in sweep.painting()}) == 2 and hosts,
-            what="runs that paint on both nodes",
-        )
-        victim = painting["n1"]
-        os.kill(victim["pid"], signal.SIGKILL)
-        tell(f"killed pid {victim['pid']} on n1, which painted {victim['folder'].name}")
-        lost = {each["folder"].name for each in sweep.painting() if each["host"] == "n2"}
-        power_off("n2")
-        tell(f"n2 has no power: {', '.join(sorted(lost))}")
-        code = process.wait(1800)
-        tell(f"the sweep ended with {code} after {time.monotonic() - began:.0f} s")
-        if code:  # Ray gave a run up
-            code = sweep.finish()
-        tell(sweep.check(exit_code=code))
-        resumed = {record["folder"].rpartition("/")[2]: record["resumed"] for record in sweep.records()}
-        expect(all(resumed[each] for each in lost | {victim["folder"].name}), "resumed runs", str(resumed))
-        tell(f"went on: {[(each['step'], each['host']) for run in resumed.values() for each in run]}")
-    print("all as expected")
+        play((a_study, a_pruned_study, a_worker_killed_and_a_node_lost), folder, *LAUNCHER)
 
 
 if __name__ == "__main__":

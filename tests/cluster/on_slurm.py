@@ -1,4 +1,4 @@
-"""A real Slurm of two nodes, and sweeps on it with jobs pre-empted, killed, out of time, and a node lost.
+"""A real Slurm of two nodes; sweeps and studies on it, with jobs pre-empted, killed, out of time, and a node lost.
 
 `make test-cluster` or, as root on Debian, `python tests/cluster/on_slurm.py`. Slurm, slurmdbd, MariaDB and munge are
 Debian's packages, run from a temporary folder and are ended afterwards; nothing in /etc is touched.
@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from nodes import HEAD, NODES, install, network, on, power_off, run
-from sweeps import Sweep, expect, tell, wait_until
+from studies import a_pruned_study, a_study
+from sweeps import Sweep, expect, play, tell, wait_until
 
 CONFIGURATION = """
 ClusterName=stylelab
@@ -47,7 +47,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 NodeName=n1 NodeAddr={n1} CPUs=2 RealMemory=4000
 NodeName=n2 NodeAddr={n2} CPUs=2 RealMemory=4000
-PartitionName=normal Nodes=n1,n2 Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime={grace}
+PartitionName=normal Nodes=n1,n2 Default=YES PriorityTier=1 PreemptMode=REQUEUE
 PartitionName=urgent Nodes=n1,n2 PriorityTier=10 PreemptMode=OFF
 """
 ACCOUNTING = """
@@ -82,10 +82,10 @@ def daemon(*command: str, log: Path) -> Iterator[subprocess.Popen]:
 
 
 @contextmanager
-def slurm(folder: Path, *, grace: int = 0) -> Iterator[None]:
+def slurm(folder: Path) -> Iterator[None]:
     """slurmctld, slurmdbd with MariaDB, munge, and slurmd on each node."""
     install("slurm-wlm", "slurmdbd", "munge", "mariadb-server", unless="slurmctld")
-    values = {"host": os.uname().nodename, "head": HEAD, "folder": folder, "grace": grace, **NODES}
+    values = {"host": os.uname().nodename, "head": HEAD, "folder": folder, **NODES}
     (folder / "slurm.conf").write_text(CONFIGURATION.format(**values))
     (folder / "slurmdbd.conf").write_text(ACCOUNTING.format(**values))
     (folder / "slurmdbd.conf").chmod(0o600)
@@ -129,64 +129,83 @@ def start_node(name: str, folder: Path) -> None:
     on(name, ["slurmd", "-D", "-N", name], log=folder / "daemons.log", environment={})
 
 
-def a_job_killed_and_others_pre_empted(folder: Path) -> None:
+def a_job_killed_and_others_pre_empted(folder: Path, *launcher: str) -> None:
     """SIGKILL to one run's process; a job of higher priority takes the other node; the command is given again."""
-    sweep = Sweep(folder, *LAUNCHER, "seed=range(8)", runs=8, steps=STEPS)
-    began = time.monotonic()
-    process = sweep.start()
-    painting = sweep.wait_for(lambda: len(hosts := {each["host"]: each for each in sweep.painting()}) == 2 and hosts,
-                              what="runs that paint on both nodes")  # fmt: skip
-    victim = painting["n1"]
-    os.kill(victim["pid"], signal.SIGKILL)
-    tell(f"killed pid {victim['pid']} on n1, which painted {victim['folder'].name}")
-    on_n2 = {each["folder"].name for each in sweep.painting() if each["host"] == "n2"}
-    run("sbatch -p urgent -w n2 --exclusive -o /dev/null --wrap 'sleep 5'")
-    tell(f"pre-empted {', '.join(sorted(on_n2))}")
-    code = process.wait(1800)
-    tell(f"the sweep ended with {code} after {time.monotonic() - began:.0f} s")
+    sweep = Sweep(folder, *launcher, "seed=range(8)", runs=8, seconds=SECONDS)
+    sweep.start()
+    _, on_n2 = sweep.painting_on("n1", "n2")
+    victim = sweep.kill_a_worker("n1")
+    pre_empt("n2", on_n2)
+    code = sweep.end()
     status = {record["folder"].rpartition("/")[2]: record["status"] for record in sweep.records()}
-    expect(code == 1 and status.pop(victim["folder"].name) == "KILLED", "killed run", str(status))
+    expect(code == 1 and status.pop(victim) == "KILLED", "killed run", str(status))
     expect(list(status.values()) == ["FINISHED"] * 7, "the other runs", str(status))
-    code = sweep.finish()
-    tell(sweep.check(exit_code=code))
-    resumed = {record["folder"].rpartition("/")[2]: record["resumed"] for record in sweep.records()}
-    tell("went on from " + ", ".join(f"step {resumed[name][0]['step']}" for name in on_n2 if resumed[name]))
-    expect(all(resumed[name] for name in on_n2), "resumed runs", str(resumed))
+    tell(sweep.check(exit_code=sweep.finish()))
+    sweep.check_resumed(on_n2)
 
 
-def a_run_out_of_time(folder: Path) -> None:
-    """A job's two minutes are too short for its run: it saves, is queued again, and goes on."""
+def jobs_pre_empted_with_grace(folder: Path, *launcher: str) -> None:
+    """Pre-empted jobs that are told a minute before they are ended end at once, are queued again, and go on."""
+    run("scontrol update PartitionName=normal GraceTime=60")
+    sweep = Sweep(folder, *launcher, "hydra.launcher.nodelist=n2", "seed=30,31", runs=2, seconds=SECONDS)
+    sweep.start()
+    (on_n2,) = sweep.painting_on("n2")
+    pre_empt("n2", on_n2)
+    tell(sweep.check(exit_code=sweep.end()))
+    sweep.check_resumed(on_n2)
+    run("scontrol update PartitionName=normal GraceTime=0")
+
+
+def pre_empt(node: str, painted: Iterable[str]) -> None:
+    """A job of higher priority takes a node."""
+    run(f"sbatch -p urgent -w {node} --exclusive -o /dev/null --wrap 'sleep 5'")
+    tell(f"pre-empted {', '.join(sorted(painted))}")
+
+
+def a_run_out_of_time(folder: Path, *launcher: str) -> None:
+    """A job's minute or two are too short for its run: told beforehand it saves, is queued again, and goes on."""
     limits = ("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=20", "hydra.launcher.nodelist=n1")
-    sweep = Sweep(folder, *LAUNCHER, *limits, "seed=10", runs=1, steps=STEPS_OF_LONG_RUN)
-    code = sweep.finish()
-    tell(sweep.check(exit_code=code))
+    out_of_time(Sweep(folder, *launcher, *limits, "checkpoint_seconds=100000", "seed=10", runs=1, seconds=130))
+
+
+def a_run_out_of_time_without_notice(folder: Path, *launcher: str) -> None:
+    """The same where only the limit itself says that time is up: it goes on from its last checkpoint."""
+    limits = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=0", "hydra.launcher.nodelist=n1")
+    out_of_time(Sweep(folder, *launcher, *limits, "seed=11", runs=1, seconds=80))
+
+
+def out_of_time(sweep: Sweep) -> None:
+    """Paint a sweep of one run whose time is too short."""
+    tell(sweep.check(exit_code=sweep.finish()))
     (record,) = sweep.records()
-    expect(len(record["resumed"]) > 0, "resumed", str(record["resumed"]))
-    tell(f"out of time {len(record['resumed'])} times, went on from {[each['step'] for each in record['resumed']]}")
+    sweep.check_resumed([record["folder"].rpartition("/")[2]])
 
 
-def a_lost_node(folder: Path) -> None:
+def a_lost_node(folder: Path, *launcher: str) -> None:
     """A node loses its power: Slurm queues its jobs again, which go on elsewhere."""
-    sweep = Sweep(folder, *LAUNCHER, "seed=range(20,24)", runs=4, steps=STEPS)
-    process = sweep.start()
-    sweep.wait_for(lambda: "n2" in {each["host"] for each in sweep.painting()}, what="a run that paints on n2")
-    lost = {each["folder"].name for each in sweep.painting() if each["host"] == "n2"}
+    sweep = Sweep(folder, *launcher, "seed=range(20,24)", runs=4, seconds=SECONDS)
+    sweep.start()
+    (lost,) = sweep.painting_on("n2")
     power_off("n2")
     tell(f"n2 has no power: {', '.join(lost)}")
-    code = process.wait(1800)
-    if code:  # Slurm gave a job up; the same command completes it
-        tell(f"the sweep ended with {code}")
+    if code := sweep.end():  # Slurm gave a job up; the same command completes it
         code = sweep.finish()
     tell(sweep.check(exit_code=code))
-    hosts = [[each["host"] for each in record["resumed"]] for record in sweep.records() if record["resumed"]]
-    expect(len(hosts) > 0, "resumed runs", str(hosts))
-    tell(f"went on, on {hosts}")
+    sweep.check_resumed(lost)
 
 
-STEPS, STEPS_OF_LONG_RUN = 800, 2500
+SECONDS = 15
 LAUNCHER = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=normal", "hydra.launcher.threads=1",
             "hydra.launcher.mem_gb=1", "hydra.launcher.timeout_min=30")  # fmt: skip
-SCENES = (a_job_killed_and_others_pre_empted, a_run_out_of_time, a_lost_node)
+SCENES = (
+    a_job_killed_and_others_pre_empted,
+    jobs_pre_empted_with_grace,
+    a_run_out_of_time,
+    a_run_out_of_time_without_notice,
+    a_study,
+    a_pruned_study,
+    a_lost_node,
+)
 
 
 def main() -> None:
@@ -194,20 +213,10 @@ def main() -> None:
     if os.geteuid():
         sys.exit("this test makes network namespaces: run it as root")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every daemon is ended
-    chosen = [scene for scene in SCENES if scene.__name__ in sys.argv[1:] or not sys.argv[1:]]
-    for grace in (0,):
-        with tempfile.TemporaryDirectory(prefix="stylelab-slurm-") as folder, slurm(Path(folder), grace=grace):
-            tell(
-                run("slurmctld -V").strip()
-                + ", two nodes: "
-                + run("sinfo -h -N -p normal -o %N,%c,%T").replace("\n", " ")
-            )
-            for scene in chosen:
-                tell(scene.__name__.replace("_", " "))
-                place = Path(folder) / scene.__name__
-                place.mkdir()
-                scene(place)
-    print("all as expected")
+    with tempfile.TemporaryDirectory(prefix="stylelab-slurm-") as name, slurm(folder := Path(name)):
+        nodes = run("sinfo -h -N -p normal -o %N,%c,%T").replace("\n", " ")
+        tell(f"{run('slurmctld -V').strip()}, two nodes: {nodes}")
+        play(SCENES, folder, *LAUNCHER)
 
 
 if __name__ == "__main__":
