@@ -3,17 +3,25 @@
 Prints the seconds of checking and identifying one run, the first time and again; of composing it by Hydra; of
 recognising a hundred to a thousand finished runs; of one checkpoint by size; and the share of a real run that went into
 checkpoints at the default interval and at one that asks for far too many.
+
+With `--tracked 100 300 1000` instead: real sweeps of so many small runs in one experiment of one store, each with its
+start (until its first run begins), the same command again, and its report. Each finds the runs of those before it.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
 import torch
 from PIL import Image
 
@@ -26,10 +34,14 @@ from stylelab.recorders import Checkpoint
 from stylelab.runner import run
 from stylelab.sweep import Batch, Parent, checked
 
+REPORT = "from stylelab.report.command import main; main()"
+
 
 def main() -> None:
     """Run the benchmark."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tracked", type=int, nargs="+", metavar="RUNS", default=[])
+    options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -41,6 +53,10 @@ def main() -> None:
             f"images.style=[{place}/style.png]",
             f"outputs={place}/outputs",
         ]
+        for before, count in itertools.pairwise([0, *options.tracked]):
+            tracked(place, settings, count, before=before)
+        if options.tracked:
+            return
         identity(settings)
         for count in (100, 300, 1000):
             recognition(settings, count)
@@ -106,6 +122,48 @@ def recognition(settings: list[str], count: int) -> None:
         f"composed and checked {read - began:.2f} s, found whole {found - read:.2f} s, outcomes {said - found:.2f} s"
     )
     print(f"{count} finished runs recognised: {said - began:.2f} s of the processor ({parts})", flush=True)
+
+
+def tracked(place: Path, settings: list[str], count: int, *, before: int) -> None:
+    """A real sweep of small runs, of which the first ones are finished before; the same again; its report."""
+    small = ["network=embedded", "images.long_side=32", "optimizer.steps=2", "threads=1", "tracking.pictures_every=0"]
+    grid = ["-m", *settings, *small, f"reference.cache={place}", f"seed=range({count})", f"sweep=of_{count}"]
+    outputs = settings[-1].partition("=")[2]
+    began, ahead = time.perf_counter(), run_number(outputs)
+    process = subprocess.Popen([sys.executable, "-m", "stylelab", *grid], stdout=subprocess.DEVNULL, stderr=None)
+    while process.poll() is None and run_number(outputs) == ahead:
+        time.sleep(0.02)
+    start = time.perf_counter() - began, processor_of(process.pid)
+    if process.wait():
+        sys.exit("the sweep failed")
+    painting = time.perf_counter() - began - start[0]
+    again = measured([sys.executable, "-m", "stylelab", *grid])
+    report = measured([sys.executable, "-c", REPORT, f"of_{count}", "--outputs", outputs])
+    shown = [f"{what} {clock:.1f} s, {cpu:.1f} s of the processor" for what, (clock, cpu) in
+             (("start", start), ("the same again", again), ("report", report))]  # fmt: skip
+    print(
+        f"{count} runs, {count - before} new at {painting / (count - before):.2f} s each: {'; '.join(shown)}",
+        flush=True,
+    )
+
+
+def run_number(outputs: str) -> int:
+    """How many runs have begun."""
+    return len(os.listdir(f"{outputs}/runs")) if os.path.isdir(f"{outputs}/runs") else 0
+
+
+def processor_of(pid: int) -> float:
+    """Seconds of the processor that a process has taken so far."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
+def measured(command: Sequence[str]) -> tuple[float, float]:
+    """Seconds on the clock and of the processor that a command takes."""
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.perf_counter() - began, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def one_checkpoint(place: Path, long_side: int) -> None:
