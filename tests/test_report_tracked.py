@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from PIL import Image
 
 from stylelab.__main__ import main as paint
 from stylelab.report import page, sheet
-from stylelab.report.axes import swept
+from stylelab.report.axes import differences, swept
 from stylelab.report.command import main
 from stylelab.report.grid import lay_out
 from stylelab.report.runs import Run as TrackedRun
@@ -489,3 +490,21 @@ def test_two_runs_are_laid_over_each_other(browser, tracked):
     assert page.evaluate("document.getElementById('slider').style.getPropertyValue('--cut')") == "100%"
     assert found.complaints == []
     found.context.close()
+
+
+def test_a_picture_read_from_two_folders_is_one_picture(tracked, tmp_path, monkeypatch):
+    store = open_existing(tracked.uri, "stylelab")
+    settings = store.select(["ratios"], condition=None).runs[0].configuration
+    content, style = (tmp_path / Path(path).name for path in (settings["images.content"], *settings["images.style"]))
+    shutil.copy(settings["images.content"], content)
+    Image.new("RGB", (64, 48), "teal").save(style)  # of the same name, and another picture
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    words = "network=embedded images.long_side=48 canvas=noise optimizer=adam optimizer.steps=4 threads=1"
+    more = ["tracking.pictures_every=2", f"outputs={tracked.outputs}", f"images.content={content}"]
+    for name, styles in (("moved", settings["images.style"][0]), ("other", style)):
+        given = ["-m", *words.split(), *more, f"images.style=[{styles}]", f"sweep={name}", "seed=7"]
+        monkeypatch.setattr(sys, "argv", ["stylelab", *given])
+        paint()
+    found = differences(store.select(["ratios", "moved", "other"], condition=None).runs)
+    assert "images.content" not in found
+    assert found["images.style"] == {settings["images.style"]: 5, (str(style),): 1}

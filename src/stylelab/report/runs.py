@@ -44,6 +44,21 @@ class Run:
         """Whether its seed had anything to decide: painting from a picture draws nothing."""
         return self.configuration.get("canvas.start") == "noise"
 
+    @property
+    def input_paths(self) -> tuple[str, ...]:
+        """Of its content picture and its styles."""
+        content = self.configuration.get("images.content")
+        return (*([content] if content else []), *self.configuration.get("images.style", ()))
+
+    def with_paths(self, renamed: Mapping[str, str]) -> "Run":
+        """The same run, its pictures under other paths."""
+        if not any(path in renamed for path in self.input_paths):
+            return self
+        content = self.configuration["images.content"]
+        styles = tuple(renamed.get(path, path) for path in self.configuration.get("images.style", ()))
+        named = {"images.content": renamed.get(content, content), "images.style": styles}
+        return replace(self, configuration={**self.configuration, **named})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:

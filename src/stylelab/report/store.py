@@ -7,10 +7,11 @@ import os
 import re
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
@@ -93,7 +94,7 @@ class Store:
         return Selection(
             name=folder_name(names),
             title=" + ".join(names),
-            runs=tuple(in_order(tracked, plan)),
+            runs=tuple(self._with_one_path_each(in_order(tracked, plan))),
             parents=tuple(sweeps_own),
             superseded=len(found) - len(tracked),
             notes=tuple(_notes(parents, gone)),
@@ -206,6 +207,27 @@ class Store:
         with self._artifact(run_id, ".hydra/hydra.yaml") as file:
             options = chosen_options(file.read_text()) if file else {}
         return {"overrides": overrides(lines or []), "options": options}
+
+    def _with_one_path_each(self, runs: Sequence[Run]) -> list[Run]:
+        """The runs, each picture under one path though they read it from several: two clones', or two machines'."""
+        paths = {path for run in runs for path in run.input_paths}
+        names = Counter(PurePath(path).name for path in paths)
+        doubtful = {path for path in paths if names[PurePath(path).name] > 1}
+        concerned = [run for run in runs if run.tracked and doubtful.intersection(run.input_paths)]
+        first: dict[str, str] = {}  # path of each picture by its sha256
+        renamed: dict[str, str] = {}
+        for hashes in self._all(self._input_hashes, concerned):
+            renamed |= {path: first.setdefault(sha256, path) for path, sha256 in hashes.items()}
+        return [run.with_paths(renamed) for run in runs]
+
+    def _input_hashes(self, run: Run) -> dict[str, str]:
+        """The sha256 of each picture that a run read, by its path; nothing where the run did not note it."""
+        with self._artifact(run.run_id, "run.json") as file:
+            try:
+                noted = json.loads(file.read_text())["inputs"] if file else {"content": None, "styles": []}
+                return {one["path"]: one["sha256"] for one in (noted["content"], *noted["styles"]) if one}
+            except (ValueError, KeyError, TypeError):  # damaged
+                return {}
 
     def picture(self, run: Run) -> Image.Image | None:
         """The pastiche, or the last canvas of a run that did not finish; None where that is gone or damaged."""
