@@ -242,13 +242,8 @@ class _Sheet:
             self._write(text, (inside[0], inside[1] + round(1.5 * self.em)), self.small, INK, 1.15)
 
     def _draw_missing(self, cell: Cell, left: int, top: int) -> None:
-        right, bottom = left + self.width - 1, top + self.height - 1
-        for x in range(left, right, 12):
-            for y in (top, bottom):
-                self.pen.line((x, y, min(x + 5, right), y), fill=MUTED)
-        for y in range(top, bottom, 12):
-            for x in (left, right):
-                self.pen.line((x, y, x, min(y + 5, bottom)), fill=MUTED)
+        if not cell.idle:
+            self._draw_dashes(left, top, left + self.width - 1, top + self.height - 1)
         reasons = dict.fromkeys(run.reason for run in cell.runs if run.reason)
         said = " · ".join(reasons) or ("as for the other seeds" if cell.idle else "no run")
         fits = max(1, int((self.height - self.em) / self.em / 1.15))
@@ -257,6 +252,14 @@ class _Sheet:
         for n, line in enumerate(text):
             place = (left + self.width // 2, middle + round(1.15 * n * self.em))
             self.pen.text(place, line, font=self.small, fill=MUTED, anchor="ma")
+
+    def _draw_dashes(self, left: int, top: int, right: int, bottom: int) -> None:
+        for x in range(left, right, 12):
+            for y in (top, bottom):
+                self.pen.line((x, y, min(x + 5, right), y), fill=MUTED)
+        for y in range(top, bottom, 12):
+            for x in (left, right):
+                self.pen.line((x, y, x, min(y + 5, bottom)), fill=MUTED)
 
     def _beside(self) -> list[tuple[str, Image.Image]]:
         """The input pictures that no axis shows, each once, with their names."""
