@@ -67,6 +67,7 @@ def test_bad_input_gets_one_clear_line_before_torch_is_imported(tmp_path: Path, 
     (tmp_path / "file").touch()
     expected = {
         "optimizer.stpes=3": "optimizer.stpes: there is no such key; did you mean optimizer.steps?",
+        "optimzer.step=3": "optimzer.step: there is no such key; did you mean optimizer.steps?",
         "optimzer=adam": "optimzer: there is no such key; did you mean optimizer?",
         "network=vgg16": "network: there is no option vgg16; there is embedded, vgg19_caffe",
         "+extra=1": "extra: there is no such key",

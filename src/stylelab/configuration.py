@@ -84,8 +84,8 @@ def _unknown_key(key: str) -> str:
         cure = ": put each network's file into the cache (STYLELAB_CACHE) instead" if key == "network.path" else ""
         return f"{key}: the option of {group} chosen here, or one of those swept over, has no such key{cure}"
     siblings = [known.rpartition(".")[2] for known in _keys() if known.rpartition(".")[0] == parent]
-    hint = suggestion(name, siblings or _keys())
-    if hint.startswith("; did you mean") and parent:
+    hint = suggestion(name, siblings) if siblings else suggestion(key, _keys())
+    if hint.startswith("; did you mean") and parent and siblings:
         hint = hint.replace("did you mean ", f"did you mean {parent}.")
     return f"{key}: there is no such key{hint}"
 
