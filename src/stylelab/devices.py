@@ -10,6 +10,9 @@ from pathlib import Path
 import torch
 
 MEBIBYTE = 1024**2
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # Linux: "always [madvise] never"
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+LARGE = 8 * MEBIBYTE  # a block of memory that goes back to the system at once when it is freed
 
 
 def prepare_device(name: str, *, threads: int | None, determinism: str) -> torch.device:
@@ -22,6 +25,7 @@ def prepare_device(name: str, *, threads: int | None, determinism: str) -> torch
             CPU, and on a GPU wherever cuDNN offers it) or "fast" (TF32, whichever algorithm is quickest).
     """
     torch.set_num_threads(threads or default_threads())
+    _keep_no_large_blocks()
     if determinism == "strict":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
     # Not torch.use_deterministic_algorithms, which does the same and imports the whole compiler: 2 to 9 seconds.
@@ -46,6 +50,20 @@ def give_back_freed_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)
+
+
+def _keep_no_large_blocks() -> None:
+    """Have glibc give large blocks back when they are freed, where fresh memory comes in pages of 2 MB.
+
+    By itself it keeps them in pieces of which few fit the next tensors: a fifth of the peak at 1024 pixels. In pages of
+    4 kB fresh memory would take a quarter of an evaluation's time, in large ones it takes none that can be measured.
+    """
+    with contextlib.suppress(OSError):
+        if "[never]" in HUGE_PAGES.read_text() or os.environ.get("THP_MEM_ALLOC_ENABLE") != "1":
+            return
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        for parameter, value in ((M_MMAP_THRESHOLD, LARGE), (M_TRIM_THRESHOLD, 2 * LARGE)) if mallopt else ():
+            mallopt(parameter, value)
 
 
 def available_cores() -> int:

@@ -14,7 +14,7 @@ from stylelab.job import Job
 from stylelab.mirror import IDENTITY, SWEEP_IDENTITY, of_identity
 from stylelab.patience import Talk, Unanswered, ask, wait
 from stylelab.recorders import Record
-from stylelab.store import check_driver, import_mlflow, open_store, store_uri, user
+from stylelab.store import check_driver, open_store, store_uri, user
 from stylelab.sweep import SWEEP_NAME, SWEEP_RUN
 from stylelab.transfer import Step
 from stylelab.uploader import Uploader
@@ -38,7 +38,6 @@ class MlflowRecorder:
         of = job.spec.tracking
         self.job, self.outputs, self.pictures_every = job, Path(job.spec.outputs).resolve(), of.pictures_every
         self.address, self.experiment = store_uri(of.uri, self.outputs), of.experiment
-        import_mlflow()
         check_driver(self.address)
         self.record: Record | None = None
         self.uploader: Uploader | None = None

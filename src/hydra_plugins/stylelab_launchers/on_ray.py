@@ -10,7 +10,8 @@ from hydra.core.utils import JobReturn
 
 from hydra_plugins.stylelab_launchers.engine import EngineLauncher, at_least, threads_environment
 
-FORWARDED = ("MLFLOW_", "STYLELAB_", "AWS_", "OMP_WAIT_POLICY")  # of the environment, which Ray itself does not hand on
+# Of the environment, which Ray itself does not hand on.
+FORWARDED = ("MLFLOW_", "STYLELAB_", "AWS_", "OMP_WAIT_POLICY", "THP_")
 
 
 class RayLauncher(EngineLauncher):

@@ -2,8 +2,8 @@
 
 `stylelab.vgg.Encoder` through `stylelab.autograd` is what it must equal, and does what it can't. What makes it faster:
 channels-last throughout; filters packed once for both directions; bias and rectifier within the convolution; Gram
-matrices and their closed-form gradient as one product each over channels-last rows; the first block in bands of rows
-that stay in the cache, of which nothing is kept but where its gradient passes.
+matrices and their closed-form gradient as one product each over channels-last rows; the first two blocks in bands of
+rows that stay in the cache, of whose first layers nothing is kept: they are computed again.
 """
 
 import copy

@@ -104,5 +104,5 @@ def _blocks(encoder: Encoder, arithmetic: torch.dtype) -> Iterator[Block]:
                 stages.append(Stage(layer, layer.replace("conv", "relu"), convolution))
         last = f"pool{number}"
         # Other paddings reach back across the edge of a band.
-        banded = number == 1 and encoder.padding == "zeros"
+        banded = number <= 2 and encoder.padding == "zeros"
         yield Block(stages, (last, pool) if last in encoder.path else None, banded=banded)
