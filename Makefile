@@ -14,7 +14,7 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3 py
 help:
 	@echo "make demo      paint one of our own picture pairs: no download, no GPU"
 	@echo "make test      the whole test suite"
-	@echo "make test-cluster  sweeps on a real Slurm and a real Ray, for half an hour; as root on Debian"
+	@echo "make test-cluster  sweeps and studies on a real Slurm, Ray and PostgreSQL, for an hour; as root on Debian"
 	@echo "make lint      style checks"
 	@echo "make pictures  draw our own pictures again"
 	@echo "make figures   paint every sheet of docs/experiments.md again: hours on two cores"
@@ -46,10 +46,12 @@ demo: setup
 test: setup
 	@$(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
-# Slurm and Ray on two nodes in network namespaces, with jobs pre-empted and killed and a node lost. Installs the extras
-# and, where they are missing, Debian's packages of Slurm.
+# Slurm and Ray on two nodes in network namespaces, with jobs pre-empted and killed and a node lost; joblib, submitit_local
+# and a study in PostgreSQL. Installs the extras and, where they are missing, Debian's packages of Slurm and PostgreSQL.
 test-cluster: setup
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[joblib,submitit,ray]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[joblib,submitit,ray,optuna,postgresql]'
+	$(BIN)/python tests/cluster/on_this_machine.py
+	$(BIN)/python tests/cluster/on_postgresql.py
 	$(BIN)/python tests/cluster/on_slurm.py
 	$(BIN)/python tests/cluster/on_ray.py
 
@@ -74,7 +76,7 @@ $(FIGURES:%=figure-%): figure-%: setup
 	@mkdir -p docs/figures
 	$(BIN)/stylelab -m experiment=$* size=small sweep=$* "outputs=$(OUTPUTS)" $(OVERRIDES) $(OVERRIDES_$*)
 	$(BIN)/stylelab-report $* --name $* --outputs "$(OUTPUTS)"
-	$(BIN)/python -c "from PIL import Image; Image.open('$(OUTPUTS)/reports/$*/sheet.png').convert('RGB').save('docs/figures/$*.jpg', quality=75, optimize=True, progressive=True)"
+	$(BIN)/python -c "from PIL import Image; Image.open('$(OUTPUTS)/reports/$*/sheet.png').convert('RGB').save('docs/figures/$*.jpg', quality=65, optimize=True, progressive=True)"
 
 # More by OPTIONS="--parameters FILE --sides 128 256 512 1024 --peer neural-style-pt=CHECKOUT"; all: OPTIONS=--help.
 benchmark: setup

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import psutil
 from nodes import HEAD, NODES, network, on, power_off
-from studies import a_pruned_study, a_study
+from scenes import SECONDS, a_pruned_study, a_study, a_sweep_interrupted
 from sweeps import Sweep, expect, play, tell, wait_until
 
 PORT = 6399
-SECONDS = 15
 LAUNCHER = ("hydra/launcher=ray", f"hydra.launcher.address={HEAD}:{PORT}")
 RAY = Path(sys.executable).with_name("ray")
 QUIET = {
@@ -99,6 +98,9 @@ def a_worker_killed_and_a_node_lost(folder: Path, *launcher: str) -> None:
     sweep.check_resumed(lost | {victim})
 
 
+SCENES = (a_sweep_interrupted, a_study, a_pruned_study, a_worker_killed_and_a_node_lost)
+
+
 def main() -> None:
     """All scenes, or those named on the command line."""
     if os.geteuid():
@@ -107,7 +109,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory(prefix="stylelab-ray-") as name, cluster(folder := Path(name)):
         tell(f"ray {version('ray')}, a head and two nodes of two cores")
-        play((a_study, a_pruned_study, a_worker_killed_and_a_node_lost), folder, *LAUNCHER)
+        play(SCENES, folder, *LAUNCHER)
 
 
 if __name__ == "__main__":

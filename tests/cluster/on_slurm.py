@@ -5,6 +5,7 @@ Debian's packages, run from a temporary folder and are ended afterwards; nothing
 """
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from nodes import HEAD, NODES, install, network, on, power_off, run
-from studies import a_pruned_study, a_study
+from scenes import SECONDS, a_pruned_study, a_study, a_sweep_interrupted
 from sweeps import Sweep, expect, play, tell, wait_until
 
 CONFIGURATION = """
@@ -181,6 +182,13 @@ def out_of_time(sweep: Sweep) -> None:
     sweep.check_resumed([record["folder"].rpartition("/")[2]])
 
 
+def the_overhead_of_a_run(folder: Path, *launcher: str) -> None:
+    """Runs of a single step, one at a time."""
+    program = Path(__file__).resolve().parents[2] / "benchmarks/launchers.py"
+    on_slurm = ("overhead", "--runs", "3", "submitit_slurm", "--set", *launcher[1:2])
+    print(run(shlex.join([sys.executable, str(program), *on_slurm])), end="")
+
+
 def a_lost_node(folder: Path, *launcher: str) -> None:
     """A node loses its power: Slurm queues its jobs again, which go on elsewhere."""
     sweep = Sweep(folder, *launcher, "seed=range(20,24)", runs=4, seconds=SECONDS)
@@ -194,7 +202,6 @@ def a_lost_node(folder: Path, *launcher: str) -> None:
     sweep.check_resumed(lost)
 
 
-SECONDS = 15
 LAUNCHER = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=normal", "hydra.launcher.threads=1",
             "hydra.launcher.mem_gb=1", "hydra.launcher.timeout_min=30")  # fmt: skip
 SCENES = (
@@ -202,8 +209,10 @@ SCENES = (
     jobs_pre_empted_with_grace,
     a_run_out_of_time,
     a_run_out_of_time_without_notice,
+    a_sweep_interrupted,
     a_study,
     a_pruned_study,
+    the_overhead_of_a_run,
     a_lost_node,
 )
 

@@ -171,8 +171,9 @@ def wait_until(
 
 def play(scenes: Sequence[Callable[..., None]], folder: Path, *launcher: str) -> None:
     """The scenes named on the command line, or all of them, each in a folder of its own."""
+    named = [word for word in sys.argv[1:] if "=" not in word]
     for scene in scenes:
-        if scene.__name__ in sys.argv[1:] or not sys.argv[1:]:
+        if scene.__name__ in named or not named:
             tell(scene.__name__.replace("_", " "))
             place = folder / scene.__name__
             place.mkdir()

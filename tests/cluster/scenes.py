@@ -1,24 +1,35 @@
-"""Studies on a launcher: `python tests/cluster/studies.py hydra/launcher=submitit_local hydra.launcher.n_jobs=2`.
-
-The conductor is killed and the same command given again until it is content; trials fail on the way, others are pruned.
-No cluster is needed: on_slurm.py and on_ray.py play the same scenes on theirs. Needs Optuna.
-"""
+"""What every engine must play: a sweep that is interrupted, a study whose conductor is killed, one that prunes."""
 
 import os
 import signal
 import sqlite3
-import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 
 from sweeps import Sweep, expect, tell
 
+SECONDS = 15
 TRIALS = 6
 STUDY = ("hydra/sweeper=optuna", "sweep=study", "weights.alpha_over_beta=tag(log,interval(1e-4,1))",
          f"hydra.sweeper.n_trials={TRIALS}", "hydra.sweeper.batch_size=3")  # fmt: skip
 BOTH = "hydra.sweeper.metrics=[embedded_reference/style,embedded_reference/content]"
 STYLE = "hydra.sweeper.metrics=[embedded_reference/style]"
+
+
+def a_sweep_interrupted(folder: Path, *launcher: str) -> None:
+    """Ctrl-C: every run that paints ends in order, nothing goes on; the same command goes on."""
+    sweep = Sweep(folder, *launcher, "seed=range(4)", runs=4, seconds=SECONDS)
+    sweep.start()
+    sweep.wait_for(sweep.painting, what="a run that paints")
+    sweep.process.send_signal(signal.SIGINT)
+    code = sweep.end()
+    expect(code == 130, f"exit code {code}", sweep.said())
+    status = Counter(record["status"] for record in sweep.records())
+    expect("RUNNING" not in status and status["KILLED"] > 0, "interrupted runs", str(status))
+    begun = {path.parent.name for path in sweep.outputs.glob("runs/*/checkpoint.pt")}
+    tell(f"interrupted: {dict(status)}")
+    tell(sweep.check(exit_code=sweep.finish()))
+    sweep.check_resumed(begun)
 
 
 def a_study(folder: Path, *launcher: str) -> None:
@@ -81,19 +92,3 @@ def check_tracked(study: Sweep, trials: Counter) -> None:
     expect(set(steps) == {1}, "steps in MLflow twice", str(steps))
     aside = [path.name for path in (study.outputs / "runs").glob("*.before-*")]
     expect(not aside, "runs painted twice", str(aside))
-
-
-def main() -> None:
-    """Both scenes on the launcher that the command line says."""
-    launcher = sys.argv[1:] or ["hydra/launcher=submitit_local", "hydra.launcher.n_jobs=2"]
-    with tempfile.TemporaryDirectory(prefix="stylelab-study-") as name:
-        for scene in (a_study, a_pruned_study):
-            tell(scene.__name__.replace("_", " "))
-            folder = Path(name) / scene.__name__
-            folder.mkdir()
-            scene(folder, *launcher)
-    print("all as expected")
-
-
-if __name__ == "__main__":
-    main()
