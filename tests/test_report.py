@@ -1,8 +1,10 @@
 """The report's reasoning, on runs written down here: labels, axes, grid, conclusions, the contact sheet's layout."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -210,6 +212,18 @@ def test_each_experiment_is_laid_out_by_the_keys_that_it_sweeps():
             assert all(any(one == key or one.startswith(f"{key}.") for one in found) for key in wanted), file.stem
             checked += 1
     assert checked
+
+
+def test_every_question_has_its_section_its_sheet_and_its_place_in_make_figures():
+    root = Path(__file__).parents[1]
+    documented = (root / "docs" / "experiments.md").read_text()
+    made = re.search(r"^FIGURES := ((?:.*\\\n)*.*)", (root / "Makefile").read_text(), re.MULTILINE).group(1)
+    asked = {file.stem for file in (CONF / "experiment").glob("*.yaml")} - {"demo", "preview"}  # tasters, no questions
+    assert set(made.replace("\\", "").split()) == asked
+    for name in asked:
+        assert re.search(rf"experiment={name}[ `]", documented), name
+        assert f"](figures/{name}.jpg)" in documented
+        assert (root / "docs" / "figures" / f"{name}.jpg").stat().st_size < 260_000, name
 
 
 def test_an_axis_that_no_run_has_is_refused():
