@@ -12,6 +12,7 @@ import torch
 from victims import Place, kills
 
 from stylelab import run_folder
+from stylelab.provenance import ALGORITHM, key_of
 from stylelab.recorders import Checkpoint
 
 LEVELS = ("pyramid=coarse_to_fine", "pyramid.long_sides=[16,32]", "pyramid.steps=[6,6]", "tracking.pictures_every=1")
@@ -120,6 +121,20 @@ def test_a_checkpoint_that_does_not_do_is_set_aside_and_the_run_starts_afresh(pl
     assert faults(place, truth) == []
     assert run_folder.read(folder)["resumed"] == []
     assert len(list(folder.glob("checkpoint.pt.before-*"))) == len(unfit)
+
+
+def test_a_checkpoint_by_another_version_of_the_algorithm_is_set_aside(place: Place, truth: dict) -> None:
+    killed(place, *LEVELS, OFTEN, at=(r"canvas_000010\.partial$", 1))
+    (folder,) = place.folders()
+    record = run_folder.read(folder)
+    older = record["decisive"] | {"algorithm": ALGORITHM - 1}
+    run_folder.write(folder, record | {"decisive": older, "key": key_of(older)})
+    was = folder.rename(folder.with_name(folder.name[:-12] + key_of(older)[:12]))
+    said = place.paint(*LEVELS)
+    reason = f"by version {ALGORITHM - 1} of the algorithm, this is {ALGORITHM}; the run starts afresh"
+    assert f"checkpoint set aside as {was / 'checkpoint.pt.before-1'}: {reason}" in said
+    assert [file.name for file in was.glob("checkpoint.pt*")] == ["checkpoint.pt.before-1"]
+    assert folder.is_dir() and run_folder.read(folder)["resumed"] == []
 
 
 def test_half_written_files_of_a_killed_run_do_not_confuse_the_next(place: Place, truth: dict) -> None:

@@ -18,6 +18,7 @@ from stylelab import images, pictures, run_folder
 from stylelab.interrupts import Preempted, notice_was_given, raise_again
 from stylelab.job import Job
 from stylelab.objective import Losses
+from stylelab.provenance import key_of
 from stylelab.transfer import Step
 
 FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
@@ -231,7 +232,7 @@ class Checkpoint:
     def __init__(self, job: Job, *, companions: int = 0) -> None:
         self.part = self.LARGEST_PART / (1 + companions)  # those of this process take time of each other's
         self.path, self.losses = job.folder / "checkpoint.pt", job.folder / "losses.csv"
-        self.key, self.interval = job.key, job.spec.checkpoint_seconds
+        self.key, self.decisive, self.interval = job.key, job.decisive, job.spec.checkpoint_seconds
         self.spent = 0.0  # seconds in all
         self.cost: float | None = None  # seconds for one: a guess at first, then what the last one took
         self.last = time.monotonic()
@@ -282,6 +283,7 @@ class Checkpoint:
     def load(self) -> dict[str, Any] | None:
         """The state to go on from, the folder brought back to it; a damaged or foreign checkpoint is set aside."""
         if not self.path.exists():
+            self._set_other_versions_aside()
             return None
         found, reason = read_checkpoint(self.path, self.key)
         if reason is not None:
@@ -293,6 +295,20 @@ class Checkpoint:
         run_folder.write_whole(self.losses, "".join(rows[: state["number"] + 1]))  # its own step is painted again
         forget_after(self.path.parent, state["number"])
         return state
+
+    def _set_other_versions_aside(self) -> None:
+        """Say of the same run's checkpoints by other versions of the algorithm that they will not be gone on with."""
+        folder = self.path.parent
+        for path in folder.parent.glob(f"*/{self.path.name}"):
+            before = run_folder.read(path.parent).get("decisive")
+            if not before or key_of(before | {"algorithm": 0}) != key_of(dict(self.decisive) | {"algorithm": 0}):
+                continue
+            claim = run_folder.Claim(folder.parents[1], key_of(before)[:12])
+            if claim.try_to_acquire():  # else an older program is painting it at this moment
+                kept = run_folder.set_aside(path)
+                claim.release()
+                reason = f"by version {before['algorithm']} of the algorithm, this is {self.decisive['algorithm']}"
+                print(f"checkpoint set aside as {kept}: {reason}; the run starts afresh", file=sys.stderr)
 
     def finish(self, record: Record) -> None:
         """A finished run needs none; one that failed or was killed goes on from it."""
