@@ -125,6 +125,25 @@ def test_features_are_the_encoders(small_encoder, image, narrow_bands):
         assert torch.allclose(found[layer], expected[layer], rtol=1e-12, atol=1e-13), layer
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_evaluations_replayed_on_a_gpu_are_those_computed_there(encoder):
+    """To the bit, canvas after canvas; what was returned before stays as it was."""
+    case = drawn(3)
+    network = Engine(encoder(case, torch.float32).to("cuda"), torch.float32)
+    pictures = [torch.rand(1, 3, 32, 28, device="cuda") for _ in range(4)]
+    features, grams = network.features(pictures[0], case.content), network.grams(pictures[1], case.style)
+    strength = torch.ones(1, device="cuda")
+    comparisons = [Comparison("content", layer, features[layer], strength) for layer in case.content]
+    comparisons += [Comparison("style", layer, grams[layer], strength) for layer in case.style]
+    replayed = network.against(comparisons)
+    expected = [replayed.compare(picture) for picture in pictures]
+    found = [replayed(picture) for picture in pictures]
+    assert replayed.graph is not None
+    for pairs in zip(found, expected, strict=True):
+        assert all(torch.equal(*pair) for pair in zip(*pairs, strict=True))
+
+
 def test_what_the_engine_does_not_know_goes_through_autograd(small_encoder):
     network = torch.nn.Conv2d(3, 3, 3)
     assert engine.fastest(network, torch.float32) is network

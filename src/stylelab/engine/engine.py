@@ -8,6 +8,7 @@ from torch import Tensor
 
 from stylelab.engine.block import Block, Stage, Targets
 from stylelab.engine.convolution import Convolution, FirstConvolution
+from stylelab.engine.graph import Replayed
 from stylelab.engine.passes import Pool
 from stylelab.engine.targets import Content, Copy, Gram, Style, Target
 from stylelab.layers import block
@@ -42,8 +43,10 @@ class Engine:
     def against(self, comparisons: Sequence[Comparison]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """What compares a canvas, as `Autograd.against` does."""
         pictures = max(len(each) for of in comparisons for each in (of.target, of.strength))
-        if pictures == 1 or comparisons[0].target.device.type != "cpu":
-            return partial(self._compare, _Targets(comparisons, self.arithmetic))
+        device = comparisons[0].target.device.type
+        if pictures == 1 or device != "cpu":
+            compare = partial(self._compare, _Targets(comparisons, self.arithmetic))
+            return Replayed(compare) if device == "cuda" else compare
         # On a CPU a batch gains nothing, and one picture after another takes the memory of one.
         alone = [_Targets([each.of(place) for each in comparisons], self.arithmetic) for place in range(pictures)]
 
