@@ -12,6 +12,7 @@ from stylelab.report.runs import Run
 
 LOSSES = ("loss/total", "loss/content", "loss/style")
 POINTS = 90  # of a curve, at most: more can't be seen
+ALL_POINTS = 18_000  # of the curves of one loss, about: a page of a thousand runs has shorter ones
 WIDE = 20.0  # ratio of the largest to the smallest value from which an axis is logarithmic
 Curve = Sequence[tuple[int, float]]
 
@@ -64,20 +65,21 @@ def loss_curves(
 ) -> dict[str, Any]:
     """The losses of every run by step; each divided by its own first value where runs can't be compared."""
     relative = apart(runs)
+    most = max(12, min(POINTS, ALL_POINTS // max(1, len(runs))))
     figure = go.Figure()
     for name in LOSSES:
         for option, own in _by_option([run for run in runs if curves[run.run_id].get(name)], colour):
             for n, run in enumerate(own):
                 curve = _divided(curves[run.run_id][name]) if relative else curves[run.run_id][name]
-                curve = [(step, value) for step, value in thinned(curve) if 0 < value < float("inf")]
+                curve = [(step, value) for step, value in thinned(curve, most) if 0 < value < float("inf")]
                 figure.add_scatter(
                     x=[step for step, _ in curve], y=[_short(value) for _, value in curve], mode="lines",
                     line={"width": 1.6, "dash": "solid" if run.finished else "dash"},
                     name=colour.labels[option] if colour else titles[run.run_id], legendgroup=str(option),
                     showlegend=(n == 0 and colour is not None) or (colour is None and len(runs) <= 12),
-                    customdata=[run.run_id] * len(curve),
                     hovertemplate=f"{titles[run.run_id]}<br>step %{{x}}: %{{y:.3g}}<extra></extra>",
-                    meta={"colour": _colour(colour, option), "loss": name}, visible=name == LOSSES[0],
+                    meta={"colour": _colour(colour, option), "loss": name, "run": run.run_id},
+                    visible=name == LOSSES[0],
                 )  # fmt: skip
     figure.update_layout(
         xaxis={"title": {"text": "step"}},
@@ -98,13 +100,13 @@ def colour_axis(grid: Grid) -> Axis | None:
     return grid.rows or grid.columns
 
 
-def thinned(curve: Curve) -> list[tuple[int, float]]:
-    """At most `POINTS` points: close at the start, where a loss falls fast, the last one kept."""
-    count = len(curve)
-    if count <= POINTS:
+def thinned(curve: Curve, most: int) -> list[tuple[int, float]]:
+    """At most so many points: close at the start, where a loss falls fast, the last one kept."""
+    count, half = len(curve), most // 2
+    if count <= most:
         return list(curve)
-    even = {round(n * (count - 1) / (POINTS // 2 - 1)) for n in range(POINTS // 2)}
-    growing = {round(count ** (n / (POINTS // 2 - 1))) - 1 for n in range(POINTS // 2)}
+    even = {round(n * (count - 1) / (half - 1)) for n in range(half)}
+    growing = {round(count ** (n / (half - 1))) - 1 for n in range(half)}
     return [curve[index] for index in sorted(even | growing)]
 
 

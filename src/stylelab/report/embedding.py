@@ -13,8 +13,8 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 # At most so many runs: so many pixels on a picture's longer side.
-PIXELS = ((8, 1024), (24, 768), (60, 512), (130, 400))
-FEWEST_PIXELS = 320
+PIXELS = ((8, 1024), (24, 768), (60, 512), (130, 400), (350, 256))
+FEWEST_PIXELS = 160
 WEBP_QUALITY = 82
 
 

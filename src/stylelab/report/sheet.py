@@ -91,7 +91,11 @@ class _Sheet:
         self.plain, self.bold, self.small = font(self.em), font(self.em, bold=True), font(round(0.86 * self.em))
         self._measure_labels()
         self.beside = self._beside()
-        self.left = MARGIN + (self.width + 3 * GAP if self.beside else 0)
+        self.aside = (
+            max(self.width, SMALLEST),
+            max(self.height, SMALLEST * 3 // 4),
+        )  # pixels of a picture beside the grid
+        self.left = MARGIN + (self.aside[0] + 3 * GAP if self.beside else 0)
         self.cells_left = self.left + self.row_label + self.row_heads
         fits = all(self.small.getlength(caption(run)) <= self.width for cell in self.cells for run in cell.runs[:1])
         self.caption = round(1.5 * self.em) * (1 if fits and max(len(cell.runs) for cell in self.cells) == 1 else 2)
@@ -271,13 +275,13 @@ class _Sheet:
         return list(found.items())[:MOST_BESIDE]
 
     def _beside_height(self) -> int:
-        heights = [fit(picture, self.width, self.height).height for _, picture in self.beside]
+        heights = [fit(picture, *self.aside).height for _, picture in self.beside]
         return sum(heights) + round(3.4 * self.em) * len(heights) + BETWEEN
 
     def _draw_beside(self, top: int) -> None:
         for name, picture in self.beside:
-            fitted = fit(picture, self.width, self.height)
-            self._write(wrap(name, self.small, self.width)[:1], (MARGIN, top), self.small, MUTED, 1)
+            fitted = fit(picture, *self.aside)
+            self._write(wrap(name, self.small, self.aside[0])[:1], (MARGIN, top), self.small, MUTED, 1)
             self.sheet.paste(fitted, (MARGIN, top + round(1.6 * self.em)))
             top += fitted.height + round(3.4 * self.em)
 
