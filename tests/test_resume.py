@@ -33,6 +33,7 @@ MOMENTS_OF_TRACKING = {  # the same, of the thread that brings the run into MLfl
     "while an input is logged": (r"inputs/\.artifact\.uploading", 1),
     "between a canvas's PNG and its WebP": (r"images/\.artifact\.uploading", 2),
     "after the folder is finished, before MLflow is": (r"artifacts/\.artifact\.uploading", 3),
+    "while its spool is removed": (r"times\.csv$", 1),
 }
 
 

@@ -106,6 +106,7 @@ class MlflowRecorder:
         if spool.read(folder):
             self._upload(folder)
         else:
+            spool.remove(folder)  # what a process left that was killed while it did so
             found = self._known(record)
             if found == {}:
                 self._begin_spool(record)
