@@ -149,7 +149,7 @@ def tracked(place: Path, settings: list[str], count: int, *, before: int) -> Non
 
 def run_number(outputs: str) -> int:
     """How many runs have begun."""
-    return len(os.listdir(f"{outputs}/runs")) if os.path.isdir(f"{outputs}/runs") else 0
+    return len(list(Path(outputs).glob("runs/*/run.json")))
 
 
 def processor_of(pid: int) -> float:
