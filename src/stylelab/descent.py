@@ -47,13 +47,13 @@ class Rows:
     """
 
     STRETCH = 1 << 13  # numbers of each row, at most
+    STRETCH_ON_GPU = 1 << 20  # where every stretch costs the start of some kernels
     LARGEST = 2.0**14  # of a row in float16
 
     def __init__(self, count: int, like: Tensor) -> None:
         self.narrow = like.dtype == torch.float32
-        self.length = like.numel()
-        stretches = -(-self.length // self.STRETCH)
-        self.width = -(-self.length // stretches)
+        stretches = -(-like.numel() // (self.STRETCH if like.device.type == "cpu" else self.STRETCH_ON_GPU))
+        self.width = -(-like.numel() // stretches)
         kind = torch.float16 if self.narrow else like.dtype
         self.stretches = like.new_zeros((stretches, count, self.width), dtype=kind)
         self.scales = like.new_ones(count)  # what each row is multiplied with in memory: powers of two
@@ -62,27 +62,24 @@ class Rows:
         """Remember a vector in place of another."""
         if self.narrow:
             self.scales[slot] = self.LARGEST * _unit(vector)
-            vector = vector * self.scales[slot]
-        self.stretches[:, slot] = self._parts(vector)
+        for rows, part in zip(self.stretches, vector.split(self.width), strict=True):
+            rows[slot, : len(part)] = part * self.scales[slot]
 
     def products(self, vectors: Sequence[Tensor]) -> Tensor:
         """Of every row with every vector: k of (n,) -> (count, k), in float64."""
         found = self.scales.new_zeros((len(self.scales), len(vectors)), dtype=torch.float64)
         # One vector at a time: on a CPU a matrix of a few columns takes five times as long.
-        for rows, *parts in zip(self._wide(), *map(self._parts, vectors), strict=True):
+        for rows, *parts in zip(self._wide(), *(vector.split(self.width) for vector in vectors), strict=True):
             for place, part in enumerate(parts):
-                found[:, place] += rows @ part
+                found[:, place] += rows[:, : len(part)] @ part
         return found / self.scales[:, None]
 
-    def combined(self, coefficients: Tensor) -> Tensor:
-        """The sum of coefficient * row: (count,) -> (n,), in the vectors' type."""
+    def combined(self, coefficients: Tensor, found: Tensor) -> Tensor:
+        """The sum of coefficient * row: (count,) -> `found`, (n,), in the vectors' type."""
         factors = (coefficients / self.scales).to(self.scales.dtype)
-        return torch.cat([factors @ rows for rows in self._wide()])[: self.length]
-
-    def _parts(self, vector: Tensor) -> Tensor:
-        """A vector by stretches, (stretches, width), with zeros after its end."""
-        rest = len(self.stretches) * self.width - self.length
-        return torch.nn.functional.pad(vector, (0, rest)).view(-1, self.width)
+        for rows, part in zip(self._wide(), found.split(self.width), strict=True):
+            torch.mv(rows[:, : len(part)].t(), factors, out=part)
+        return found
 
     def _wide(self) -> Iterator[Tensor]:
         """Every stretch, (count, width), in the vectors' type, still scaled; each takes the place of the one before."""
@@ -129,7 +126,9 @@ class Lbfgs:
         flat = gradient.flatten() * self.unit
         if self.pairs is None:
             self.pairs = Rows(2 * self.history, flat)
-        fresh = self._remember(self.moved, flat - self.gradient) if self.gradient is not None else {}
+        fresh: dict[int, Tensor] = {}
+        if self.gradient is not None:
+            fresh = self._remember(self.moved, flat - self.gradient)
         self.gradient = self.moved = None  # their memory is wanted
         if self.count:
             move = self._direction(flat, fresh).mul_(self.learning_rate)
@@ -182,7 +181,7 @@ class Lbfgs:
         outer = torch.linalg.solve_triangular(upper.T, right[:, None], upper=False)[:, 0]
         coefficients = torch.zeros(2 * size, dtype=torch.float64)
         coefficients[steps], coefficients[changes] = -outer, scale * inner
-        move = self.pairs.combined(coefficients.to(gradient.device))
+        move = self.pairs.combined(coefficients.to(gradient.device), torch.empty_like(gradient))
         return move.add_(gradient, alpha=-float(scale))
 
     def objective_changed(self) -> None:
