@@ -17,13 +17,13 @@ STYLE = "hydra.sweeper.metrics=[embedded_reference/style]"
 
 
 def a_sweep_interrupted(folder: Path, *launcher: str) -> None:
-    """Ctrl-C: every run that paints ends in order, nothing goes on; the same command goes on."""
+    """SIGTERM, as Ctrl-C: every run that paints ends in order, nothing goes on; the same command goes on."""
     sweep = Sweep(folder, *launcher, "seed=range(4)", runs=4, seconds=SECONDS)
     sweep.start()
     sweep.wait_for(sweep.painting, what="a run that paints")
-    sweep.process.send_signal(signal.SIGINT)
+    sweep.process.terminate()
     code = sweep.end()
-    expect(code == 130, f"exit code {code}", sweep.said())
+    expect(code == 143, f"exit code {code}", sweep.said())
     status = Counter(record["status"] for record in sweep.records())
     expect("RUNNING" not in status and status["KILLED"] > 0, "interrupted runs", str(status))
     begun = {path.parent.name for path in sweep.outputs.glob("runs/*/checkpoint.pt")}
