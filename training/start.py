@@ -2,18 +2,26 @@
 
 Layer by layer, a subset of the teacher's filters is chosen that explains the others best (pivoted Cholesky), and the
 student's convolution is fitted to the teacher's response of those filters from what the student has before it, so that
-each layer makes up for the errors of those before (He, Zhang & Sun 2017, "Channel pruning", in one pass).
+each layer makes up for the errors of those before (He, Zhang & Sun 2017, "Channel pruning", in one pass). Blocks, which
+VGG-19 has none of, start at random.
 """
+
+import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stylelab.embedded import CHANNELS, MEAN_RGB, TRUNK
+from stylelab.embedded import CHANNELS, MEAN_RGB, TRUNK, Part, layer_shapes, through
 from stylelab.vgg import Encoder
 
 # The teacher's tensor that each convolution of the trunk is fitted to; one with a stride has its pool in it.
-AIMS = {name: name[:7] if stride == 1 else f"pool{name[4]}" for name, _, _, _, stride, _ in TRUNK if name != "pool"}
+AIMS = {
+    part.name: part.name[:7] if part.stride == 1 else f"pool{part.name[4]}"
+    for part in TRUNK
+    if part.kind == "convolution"
+} | {part.name: part.layer.replace("relu", "conv") for part in TRUNK if part.kind == "block" and part.layer}
 
 
 def chosen(features: Tensor, count: int) -> Tensor:
@@ -44,25 +52,45 @@ def fitted(inputs: Tensor, targets: Tensor, kernel: int, stride: int) -> tuple[T
     return weight.contiguous(), solution[:, -1].contiguous()
 
 
+def drawn(part: Part) -> dict[str, Tensor]:
+    """A block's parameters at random (He et al. 2015), so small at its end that it all but hands on what it takes."""
+    found = {}
+    for name, shape in layer_shapes().items():
+        if name.startswith(f"{part.name}."):
+            scale = 0.1 if name.endswith("project") else 1.0
+            found[f"{name}.weight"] = scale * (2 / math.prod(shape[1:])) ** 0.5 * torch.randn(shape)
+            found[f"{name}.bias"] = torch.zeros(shape[0])
+    return found
+
+
 @torch.no_grad()
-def starting_parameters(teacher: Encoder, images: Tensor) -> dict[str, Tensor]:
-    """All parameters of the embedded network, from the teacher's response to images at the layers of AIMS."""
+def starting_parameters(
+    teacher: Encoder, images: Tensor, known: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """All parameters of the embedded network, from the teacher's response to images at the layers of AIMS.
+
+    known: parameters, with names of the file, that are not to be found anew.
+    """
     with torch.autocast(images.device.type, torch.bfloat16):
         truth = {layer: features.float() for layer, features in teacher(images).items()}
-    found = {}
+    found = dict(known or {})
+
+    def convolution(name: str) -> tuple[Tensor, Tensor]:
+        return found[f"{name}.weight"], found[f"{name}.bias"]
+
     hidden = images - torch.tensor(MEAN_RGB).view(1, 3, 1, 1) / 255
-    for name, _, outputs, kernel, stride, layer in TRUNK:
-        if name == "pool":
-            hidden = functional.avg_pool2d(hidden, 2)
-            continue
-        aim = truth[AIMS[name]]
-        values = functional.relu(aim).transpose(0, 1).flatten(1)
-        indices = chosen(values[:, :: max(1, values.shape[1] // 20000)], outputs)
-        weight, bias = fitted(hidden, aim[:, indices], kernel, stride)
-        found |= {f"{name}.weight": weight, f"{name}.bias": bias}
-        hidden = functional.relu(functional.conv2d(hidden, weight, bias, stride, padding=(kernel - 1) // 2))
-        if layer:
-            weight, bias = fitted(hidden, functional.relu(aim), 1, 1)
-            assert weight.shape[0] == CHANNELS[layer]
-            found |= {f"head.{layer}.weight": weight, f"head.{layer}.bias": bias}
+    for part in TRUNK:
+        if part.kind == "convolution" and f"{part.name}.weight" not in found:
+            aim = truth[AIMS[part.name]]
+            values = functional.relu(aim).transpose(0, 1).flatten(1)
+            indices = chosen(values[:, :: max(1, values.shape[1] // 20000)], part.width)
+            weight, bias = fitted(hidden, aim[:, indices], part.kernel, part.stride)
+            found |= {f"{part.name}.weight": weight, f"{part.name}.bias": bias}
+        if part.kind == "block" and f"{part.name}.expand.weight" not in found:
+            found |= drawn(part)
+        hidden = through(part, hidden, convolution)
+        if part.layer and f"head.{part.layer}.weight" not in found:
+            weight, bias = fitted(hidden, functional.relu(truth[AIMS[part.name]]), 1, 1)
+            assert weight.shape[0] == CHANNELS[part.layer]
+            found |= {f"head.{part.layer}.weight": weight, f"head.{part.layer}.bias": bias}
     return found

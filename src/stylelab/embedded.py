@@ -7,8 +7,9 @@ through 1 x 1 heads. VGG-19: Simonyan & Zisserman (2014), parameters CC BY 4.0.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file
@@ -21,23 +22,40 @@ LAYERS = EMBEDDED_LAYERS
 PARAMETERS = Path(__file__).parent / "data" / "embedded.safetensors"
 MEAN_RGB = (123.68, 116.779, 103.939)  # of VGG-19's training images, 0-255 (Simonyan & Zisserman 2014)
 
-# The trunk in network order. Each convolution is rectified, then read by the linear head of its layer if it has one.
-# (name, input channels, output channels, kernel, stride, layer that it feeds; "pool" stands before where marked)
-TRUNK = (
-    ("conv1_1", 3, 24, 3, 1, "relu1_1"),
-    ("conv1_2", 24, 48, 4, 2, None),
-    ("conv2_1", 48, 64, 3, 1, "relu2_1"),
-    ("conv2_2", 64, 64, 3, 1, "relu2_2"),
-    ("pool", 0, 0, 2, 2, None),
-    ("conv3_1", 64, 96, 3, 1, "relu3_1"),
-    ("conv3_3", 96, 96, 3, 1, None),
-    ("pool", 0, 0, 2, 2, None),
-    ("conv4_1", 96, 224, 3, 1, "relu4_1"),
-    ("conv4_2", 224, 224, 3, 1, "relu4_2"),
-    ("conv4_4", 224, 160, 3, 1, None),
-    ("pool", 0, 0, 2, 2, None),
-    ("conv5_1a", 160, 224, 3, 1, None),
-    ("conv5_1b", 224, 256, 3, 1, "relu5_1"),
+
+class Part(NamedTuple):
+    """One part of the trunk."""
+
+    kind: str  # convolution: kernel x kernel, rectified; pool: average; block: see `EmbeddedEncoder`
+    name: str
+    inputs: int  # channels
+    width: int  # channels of what it gives; of a block, which gives as many as it takes, those within
+    kernel: int
+    stride: int
+    layer: str | None  # which a linear head reads from what it gives
+
+
+TRUNK = tuple(
+    Part(*row)
+    for row in (
+        ("convolution", "conv1_1", 3, 24, 3, 1, "relu1_1"),
+        ("convolution", "conv1_2", 24, 48, 4, 2, None),
+        ("convolution", "conv2_1", 48, 64, 3, 1, "relu2_1"),
+        ("convolution", "conv2_2", 64, 64, 3, 1, "relu2_2"),
+        ("pool", "pool2", 64, 64, 2, 2, None),
+        ("convolution", "conv3_1", 64, 96, 3, 1, "relu3_1"),
+        ("convolution", "conv3_3", 96, 96, 3, 1, None),
+        ("pool", "pool3", 96, 96, 2, 2, None),
+        ("convolution", "conv4_1", 96, 224, 3, 1, "relu4_1"),
+        ("convolution", "conv4_2", 224, 224, 3, 1, "relu4_2"),
+        ("block", "block4_3", 224, 448, 3, 1, None),
+        ("block", "block4_4", 224, 448, 3, 1, None),
+        ("pool", "pool4", 224, 224, 2, 2, None),
+        ("block", "block5_1a", 224, 448, 3, 1, None),
+        ("block", "block5_1b", 224, 448, 3, 1, None),
+        ("block", "block5_1c", 224, 448, 3, 1, None),
+        ("block", "block5_1d", 224, 448, 3, 1, "relu5_1"),
+    )
 )
 CHANNELS = {
     "relu1_1": 64, "relu2_1": 128, "relu2_2": 128, "relu3_1": 256, "relu4_1": 512, "relu4_2": 512, "relu5_1": 512,
@@ -47,11 +65,16 @@ CHANNELS = {
 def layer_shapes() -> dict[str, tuple[int, int, int, int]]:
     """Name of every convolution -> shape of its weight; each has a bias of the first length too."""
     shapes = {}
-    for name, inputs, outputs, kernel, _, layer in TRUNK:
-        if name != "pool":
-            shapes[name] = (outputs, inputs, kernel, kernel)
-        if layer:
-            shapes[f"head.{layer}"] = (CHANNELS[layer], outputs, 1, 1)
+    for part in TRUNK:
+        if part.kind == "convolution":
+            shapes[part.name] = (part.width, part.inputs, part.kernel, part.kernel)
+        if part.kind == "block":
+            shapes[f"{part.name}.expand"] = (part.width, part.inputs, 1, 1)
+            shapes[f"{part.name}.filter"] = (part.width, 1, part.kernel, part.kernel)
+            shapes[f"{part.name}.project"] = (part.inputs, part.width, 1, 1)
+        if part.layer:
+            outputs = part.inputs if part.kind == "block" else part.width
+            shapes[f"head.{part.layer}"] = (CHANNELS[part.layer], outputs, 1, 1)
     return shapes
 
 
@@ -61,6 +84,9 @@ class EmbeddedEncoder(nn.Module):
     Each layer named is (N, CHANNELS[layer], H / 2^(block - 1), W / 2^(block - 1)), sizes rounded down, in the type of
     the parameters. The trunk is cut after the deepest layer asked for. Parameters are frozen; the gradient flows to
     the images.
+
+    A block is x + P relu(D relu(E x)): E and P mix channels at each place, D filters each channel within on its own
+    (Sandler et al. 2018, "MobileNetV2", whose batch normalisation it has no use for).
     """
 
     def __init__(self, layers: Sequence[str], parameters: Mapping[str, Tensor]):
@@ -72,8 +98,10 @@ class EmbeddedEncoder(nn.Module):
         self.layers = tuple(layer for layer in LAYERS if layer in layers)
         self.trunk = _cut(self.layers)
         self.convolutions = nn.ParameterDict()
-        heads = [f"head.{layer}" for layer in self.layers]
-        for name in [name for name, *_ in self.trunk if name != "pool"] + heads:
+        wanted = {part.name for part in self.trunk} | {f"head.{layer}" for layer in self.layers}
+        for name in layer_shapes():
+            if name not in wanted and name.rpartition(".")[0] not in wanted:
+                continue
             for part in ("weight", "bias"):
                 value = parameters[f"{name}.{part}"].float()
                 if part == "weight":
@@ -81,15 +109,16 @@ class EmbeddedEncoder(nn.Module):
                 self.convolutions[f"{name}/{part}".replace(".", "/")] = nn.Parameter(value, requires_grad=False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        hidden = preprocess(images).to(next(self.parameters()).dtype)
+        return self.above(preprocess(images).to(next(self.parameters()).dtype))
+
+    def above(self, hidden: Tensor, below: str | None = None) -> dict[str, Tensor]:
+        """The features of the layers above a part of the trunk, from what that gives; None: from the bottom."""
+        names = [part.name for part in self.trunk]
         features = {}
-        for name, _, _, _, stride, layer in self.trunk:
-            if name == "pool":
-                hidden = functional.avg_pool2d(hidden, 2)
-                continue
-            hidden = functional.relu(self._convolve(name, hidden, stride))
-            if layer in self.layers:
-                features[layer] = self._convolve(f"head.{layer}", hidden, 1)
+        for part in self.trunk[names.index(below) + 1 if below else 0 :]:
+            hidden = through(part, hidden, self.convolution)
+            if part.layer in self.layers:
+                features[part.layer] = _convolve(hidden, *self.convolution(f"head.{part.layer}"))
         return features
 
     def convolution(self, name: str) -> tuple[Tensor, Tensor]:
@@ -97,9 +126,21 @@ class EmbeddedEncoder(nn.Module):
         weight, bias = (self.convolutions[f"{name}/{part}".replace(".", "/")] for part in ("weight", "bias"))
         return weight, bias
 
-    def _convolve(self, name: str, inputs: Tensor, stride: int) -> Tensor:
-        weight, bias = self.convolution(name)
-        return functional.conv2d(inputs, weight, bias, stride, padding=(weight.shape[-1] - 1) // 2)
+
+def through(part: Part, inputs: Tensor, convolution: Callable[[str], tuple[Tensor, Tensor]]) -> Tensor:
+    """What a part of the trunk gives. convolution: gives weight and bias by the names of `layer_shapes`."""
+    if part.kind == "pool":
+        return functional.avg_pool2d(inputs, 2)
+    if part.kind == "convolution":
+        return functional.relu(_convolve(inputs, *convolution(part.name), part.stride))
+    inner = functional.relu(_convolve(inputs, *convolution(f"{part.name}.expand")))
+    inner = functional.relu(_convolve(inner, *convolution(f"{part.name}.filter")))
+    return inputs + _convolve(inner, *convolution(f"{part.name}.project"))
+
+
+def _convolve(inputs: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
+    around, groups = (weight.shape[-1] - 1) // 2, inputs.shape[1] // weight.shape[1]
+    return functional.conv2d(inputs, weight, bias, stride, padding=around, groups=groups)
 
 
 def preprocess(images: Tensor) -> Tensor:
@@ -108,9 +149,9 @@ def preprocess(images: Tensor) -> Tensor:
     return (images - mean).contiguous(memory_format=torch.channels_last)
 
 
-def _cut(layers: Sequence[str]) -> tuple[tuple, ...]:
+def _cut(layers: Sequence[str]) -> tuple[Part, ...]:
     """The trunk up to the deepest of the layers."""
-    needed = [index for index, (*_, layer) in enumerate(TRUNK) if layer in layers]
+    needed = [index for index, part in enumerate(TRUNK) if part.layer in layers]
     return TRUNK[: max(needed, default=-1) + 1]
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylelab.embedded import EmbeddedEncoder, preprocess
+from stylelab.embedded import EmbeddedEncoder, Part, preprocess
 from stylelab.engine.convolution import Convolution, FirstConvolution, add_product_, convolve, packed, rows
 from stylelab.engine.passes import Pool, rectify_
 from stylelab.losses import Comparison, accumulable
@@ -29,10 +29,7 @@ class EmbeddedEngine:
 
     def __init__(self, encoder: EmbeddedEncoder, arithmetic: torch.dtype) -> None:
         self.arithmetic = arithmetic
-        self.steps = [
-            (None, Pool("average", 1.0)) if name == "pool" else (layer, _convolution(encoder, name, stride, arithmetic))
-            for name, _, _, _, stride, layer in encoder.trunk
-        ]
+        self.steps = [(part.layer, _step(encoder, part, arithmetic)) for part in encoder.trunk]
         self.heads = {layer: Head(*encoder.convolution(f"head.{layer}")) for layer in encoder.layers}
 
     @torch.no_grad()
@@ -67,26 +64,107 @@ class EmbeddedEngine:
                 continue
             for target in [target for place, target in zip(layers, targets, strict=True) if layer == place]:
                 gradient = target.pull_(torch.zeros_like(features) if gradient is None else gradient, features)
-            gradient = step.backward(rectify_(gradient, features))
+            gradient = step.backward(gradient, features)
         return errors, gradient.to(canvas.dtype)
 
     def _ahead(self, images: Tensor, layers: Sequence[str], kept: list[Tensor] | None = None) -> dict[str, Tensor]:
-        """The trunk's own features at the layers; keeps what its convolutions give and what its pools take."""
+        """The trunk's own features at the layers; keeps what each step gives, but what a pool takes."""
         found, here = {}, preprocess(images)
         for layer, step in self.steps:
-            if isinstance(step, Pool):
-                if kept is not None:
-                    kept.append(here)
-                here = step.forward(here)
-                continue
-            here = step.forward(here, rectified=True)
+            before, here = here, step.forward(here)
             if kept is not None:
-                kept.append(here)
+                kept.append(before if isinstance(step, Pool) else here)
             if layer in layers:
                 found[layer] = here
                 if len(found) == len(set(layers)):
                     break
         return found
+
+
+def _step(encoder: EmbeddedEncoder, part: Part, arithmetic: torch.dtype) -> "Pool | Block | Rectified":
+    if part.kind == "pool":
+        return Pool("average", 1.0)
+    if part.kind == "block":
+        names = (f"{part.name}.{each}" for each in ("expand", "filter", "project"))
+        return Block(*(encoder.convolution(name) for name in names), arithmetic)
+    weight, bias = encoder.convolution(part.name)
+    if part.stride == 2:
+        return Rectified(HalvingConvolution(weight, bias, arithmetic))
+    kind = FirstConvolution if weight.shape[1] == 3 else Convolution
+    return Rectified(kind(weight, bias, padding="zeros", arithmetic=arithmetic))
+
+
+class Rectified:
+    """A convolution and a rectifier."""
+
+    def __init__(self, convolution: "Convolution | HalvingConvolution | Pointwise | Depthwise") -> None:
+        self.convolution = convolution
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.convolution.forward(inputs, rectified=True)
+
+    def backward(self, gradient: Tensor, features: Tensor) -> Tensor:
+        """The gradient at the inputs from that at the features, which `forward` gave; the latter is overwritten."""
+        return self.convolution.backward(rectify_(gradient, features))
+
+
+class Block:
+    """x + P relu(D relu(E x)), as of `EmbeddedEncoder`; each is given by its weight and bias."""
+
+    def __init__(
+        self,
+        expand: tuple[Tensor, Tensor],
+        filtering: tuple[Tensor, Tensor],
+        project: tuple[Tensor, Tensor],
+        arithmetic: torch.dtype,
+    ) -> None:
+        self.inner = Rectified(Pointwise(*expand, arithmetic)), Rectified(Depthwise(*filtering, arithmetic))
+        self.project = Pointwise(*project, arithmetic)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.kept, here = [], inputs
+        for step in self.inner:
+            here = step.forward(here)
+            self.kept.append(here)
+        return self.project.forward(here, rectified=False).add_(inputs)
+
+    def backward(self, gradient: Tensor, features: Tensor) -> Tensor:
+        """The gradient at the inputs from that at the features, which need not be known."""
+        here = self.project.backward(gradient)
+        for step in reversed(self.inner):
+            here = step.backward(here, self.kept.pop())
+        return here.add_(gradient)
+
+
+class Pointwise:
+    """A 1 x 1 convolution. weight: (out, in, 1, 1)."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, arithmetic: torch.dtype) -> None:
+        rounded = weight.to(arithmetic)
+        self.bias = bias.to(arithmetic)
+        self.ahead = packed(rounded, padding=0)
+        self.back = packed(rounded.transpose(0, 1), padding=0)
+
+    def forward(self, inputs: Tensor, *, rectified: bool) -> Tensor:
+        return convolve(inputs, self.ahead, self.bias, padding=0, rectified=rectified)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        return convolve(gradient, self.back, None, padding=0, rectified=False)
+
+
+class Depthwise:
+    """A 3 x 3 convolution of each channel by itself. weight: (channels, 1, 3, 3)."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, arithmetic: torch.dtype) -> None:
+        self.ahead, self.bias = weight.to(arithmetic), bias.to(arithmetic)
+        self.back = self.ahead.flip(2, 3).contiguous()
+
+    def forward(self, inputs: Tensor, *, rectified: bool) -> Tensor:
+        found = F.conv2d(inputs, self.ahead, self.bias, padding=1, groups=len(self.ahead))
+        return found.relu_() if rectified else found
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        return F.conv2d(gradient, self.back, padding=1, groups=len(self.back))
 
 
 class HalvingConvolution:
@@ -105,16 +183,6 @@ class HalvingConvolution:
     def backward(self, gradient: Tensor) -> Tensor:
         """The gradient at the inputs from that at the outputs before the rectifier."""
         return F.conv_transpose2d(gradient, self.weight, stride=2, padding=1, output_padding=self.odd)
-
-
-def _convolution(
-    encoder: EmbeddedEncoder, name: str, stride: int, arithmetic: torch.dtype
-) -> Convolution | HalvingConvolution:
-    weight, bias = encoder.convolution(name)
-    if stride == 2:
-        return HalvingConvolution(weight, bias, arithmetic)
-    kind = FirstConvolution if weight.shape[1] == 3 else Convolution
-    return kind(weight, bias, padding="zeros", arithmetic=arithmetic)
 
 
 class Head:
