@@ -10,6 +10,7 @@ import argparse
 import csv
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -31,13 +32,13 @@ AVERAGING = 0.998  # of the exported parameters over the last some 500 batches
 class Average:
     """The running average of the student's parameters, which is what gets exported."""
 
-    def __init__(self, student: nn.Module):
-        self.values = {name: value.detach().clone() for name, value in student.named_parameters()}
+    def __init__(self, parameters: dict[str, Tensor]):
+        self.values = {name: value.detach().clone() for name, value in parameters.items()}
 
     @torch.no_grad()
-    def update(self, student: nn.Module, steps: int) -> None:
+    def update(self, parameters: dict[str, Tensor], steps: int) -> None:
         share = min(AVERAGING, steps / (steps + 20))
-        for name, value in student.named_parameters():
+        for name, value in parameters.items():
             self.values[name].lerp_(value, 1 - share)
 
 
@@ -88,10 +89,11 @@ class Run:
         first = stored["parameters"] if stored else self._first_parameters(rescaled)
         self.student = EmbeddedEncoder(LEARNED, first).to(self.device, memory_format=torch.channels_last)
         self.student.requires_grad_(True)
+        self.values = plain_names(dict(self.student.named_parameters()))
         # The student's own tensors, frozen, so that the painter has what the student learns.
-        self.painter = EmbeddedEncoder(LAYERS, plain_names(dict(self.student.named_parameters())))
+        self.painter = EmbeddedEncoder(LAYERS, self.values)
         self.optimizer = Muon(self.student.parameters(), lr=options.rate)
-        self.average = Average(self.student)
+        self.average = Average(self.values)
         self.seconds, self.batches = 0.0, 0
         if stored:
             self._resume(stored)
@@ -143,32 +145,32 @@ class Run:
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), 2.0)
         self.optimizer.step()
-        self.average.update(self.student, self.batches)
+        self.average.update(self.values, self.batches)
         return loss.item()
 
     @torch.no_grad()
     def report(self, log) -> None:
         """Checkpoint, and the averaged student's errors on photographs kept out and on its own paintings."""
-        averaged = EmbeddedEncoder(LEARNED, self.parameters()).to(self.device, memory_format=torch.channels_last)
-        state = {"parameters": self.parameters(), "student": self.student.state_dict()}
+        averaged = EmbeddedEncoder(LEARNED, self.average.values).to(self.device, memory_format=torch.channels_last)
+        state = {"parameters": self.average.values, "student": self.student.state_dict()}
         state |= {"optimizer": self.optimizer.state_dict(), "seconds": self.seconds, "batches": self.batches}
         save(self.checkpoint, state)
         for title, images in (("kept out", self.held_out), ("painted", self.easel.gallery())):
             if images is None:
                 continue
             parts = [errors(averaged, self.teacher, self.means, part) for part in images.split(8)]
-            mean = {name: sum(part[name].item() for part in parts) / len(parts) for name in parts[0]}
-            table = "  ".join(
-                f"{layer} {mean[layer + '/features']:.3f} {mean[layer + '/caffe_features']:.3f}"
-                f" | {mean[layer + '/gram']:.4f} {mean[layer + '/caffe_gram']:.4f}"
-                for layer in LEARNED
-            )
-            print(f"{self.seconds / 60:6.1f} min {self.batches:6d} {title:9} {table}", flush=True)
+            print(f"{self.seconds / 60:6.1f} min {self.batches:6d} {title:9} {table(parts, LEARNED)}", flush=True)
         log.flush()
 
-    def parameters(self) -> dict[str, Tensor]:
-        """The averaged parameters by the names of the file."""
-        return plain_names(self.average.values)
+
+def table(parts: list[dict[str, Tensor]], layers: Sequence[str]) -> str:
+    """The means of the errors of some batches: features | Gram matrices, normalised and Caffe scale."""
+    mean = {name: sum(part[name].item() for part in parts) / len(parts) for name in parts[0]}
+    return "  ".join(
+        f"{layer} {mean[layer + '/features']:.3f} {mean[layer + '/caffe_features']:.3f}"
+        f" | {mean[layer + '/gram']:.4f} {mean[layer + '/caffe_gram']:.4f}"
+        for layer in layers
+    )
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from stylelab.embedded import LAYERS, EmbeddedEncoder
 from stylelab.vgg import Encoder
@@ -30,49 +31,65 @@ def layer_errors(ours: Tensor, theirs: Tensor, mean: Tensor, canvases: int) -> d
     """
     caffe = mean.square()
     ours, theirs = (features.permute(0, 2, 3, 1).flatten(1, 2) for features in (ours, theirs))
-    difference, gram = Comparison.apply(ours, theirs)
-    wanted = torch.bmm(theirs.transpose(1, 2), theirs).float() / theirs.shape[1]
-    power = wanted.diagonal(dim1=1, dim2=2)
+    difference, power = squares(ours - theirs), squares(theirs)
     found = {
         "features": robust(difference.sum(1), power.sum(1)),
         "caffe_features": robust(difference @ caffe, power @ caffe),
     }
-    wrong = gram - wanted
-    found |= gram_errors("gram", wrong, wanted, caffe)
-    if canvases:
-        canvas, style = slice(canvases), slice(canvases, 2 * canvases)
-        found |= gram_errors("gap_gram", wrong[canvas] - wrong[style], wanted[style], caffe)
+    wrong, wanted = GramErrors.apply(ours, theirs, mean, canvases)
+    kinds = {"gram": slice(len(ours)), "gap_gram": slice(len(ours), None)} if canvases else {"gram": slice(None)}
+    aims = {"gram": wanted, "gap_gram": wanted[canvases : 2 * canvases]}
+    for name, place in kinds.items():
+        found[name], found[f"caffe_{name}"] = map(robust, wrong[place].T, aims[name].T)
     return found
 
 
-def gram_errors(name: str, wrong: Tensor, wanted: Tensor, caffe: Tensor) -> dict[str, Tensor]:
-    """||wrong||^2 / ||wanted||^2, (N, C, C) both, in the normalised scale and in Caffe's, whose squares are given."""
-    squares = wrong.square(), wanted.square()
-    return {
-        name: robust(*(square.sum((1, 2)) for square in squares)),
-        f"caffe_{name}": robust(*((square @ caffe) @ caffe for square in squares)),
-    }
+def squares(features: Tensor) -> Tensor:
+    """Mean squares by channel: (N, places, C) -> (N, C), in float32."""
+    return torch.linalg.vector_norm(features, dim=1, dtype=torch.float32).square() / features.shape[1]
 
 
-class Comparison(torch.autograd.Function):
-    """Mean squared differences by channel (N, C) and Gram matrices of ours (N, C, C), with few passes over memory.
+class GramErrors(torch.autograd.Function):
+    """Squared differences of Gram matrices of ours and theirs, and the squares of theirs, with few passes over memory.
 
-    ours, theirs: (N, places, C), multiplied in their own type. What autograd would do takes half of a training step.
+    ours, theirs: (N, places, C), multiplied in their own type. Both results have two columns, the normalised scale and
+    the Caffe scale. (N + canvases, 2): each picture's, then of each canvas less its style. (N, 2): the squares of
+    theirs. What autograd would do takes half of a training step.
     """
 
     @staticmethod
-    def forward(context, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
-        difference = ours - theirs
-        context.save_for_backward(ours, difference)
-        gram = torch.bmm(ours.transpose(1, 2), ours).float() / ours.shape[1]
-        return torch.linalg.vector_norm(difference, dim=1, dtype=torch.float32).square() / ours.shape[1], gram
+    def forward(
+        context: FunctionCtx, ours: Tensor, theirs: Tensor, mean: Tensor, canvases: int
+    ) -> tuple[Tensor, Tensor]:
+        share = ours.shape[1] ** -0.5
+        ours, theirs = share * ours, share * theirs
+        wanted = torch.bmm(theirs.transpose(1, 2), theirs)
+        wrong = torch.baddbmm(wanted, ours.transpose(1, 2), ours, beta=-1)
+        if canvases:
+            wrong = torch.cat([wrong, wrong[:canvases] - wrong[canvases : 2 * canvases]])
+        caffe = torch.outer(mean, mean).to(ours.dtype)
+        context.save_for_backward(ours, wrong, caffe)
+        context.canvases = canvases
+        return _squares(wrong, caffe), _squares(wanted, caffe)
 
     @staticmethod
-    def backward(context, by_difference: Tensor, by_gram: Tensor) -> tuple[Tensor, None]:
-        ours, difference = context.saved_tensors
-        by_gram = ((by_gram + by_gram.transpose(1, 2)) / ours.shape[1]).to(ours.dtype)
-        weights = (2 / ours.shape[1] * by_difference).to(ours.dtype)
-        return torch.baddbmm(difference * weights[:, None], ours, by_gram), None
+    def backward(context: FunctionCtx, by_wrong: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
+        ours, wrong, caffe = context.saved_tensors
+        plain, scaled = (4 * ours.shape[1] ** -0.5 * by_wrong).to(ours.dtype).unbind(1)
+        slope = torch.addcmul(plain[:, None, None], scaled[:, None, None], caffe.square()).mul_(wrong)
+        if canvases := context.canvases:
+            gap = slope[len(ours) :]
+            slope[:canvases] += gap
+            slope[canvases : 2 * canvases] -= gap
+        return torch.bmm(ours, slope[: len(ours)]), None, None, None
+
+
+def _squares(matrices: Tensor, caffe: Tensor) -> Tensor:
+    """(N, 2): sums of squares of (N, C, C), and the same in the Caffe scale."""
+    norms = (
+        torch.linalg.vector_norm(each.flatten(1), dim=1, dtype=torch.float32) for each in (matrices, matrices * caffe)
+    )
+    return torch.stack([norm.square() for norm in norms], dim=1)
 
 
 def errors(

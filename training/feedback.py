@@ -14,9 +14,9 @@ from stylelab.losses import gram_matrix, mean_squared_error, style_loss
 from stylelab.reference import CONTENT_LAYER, STYLE_LAYERS
 from training.data import Pictures, integer, uniform
 
-STEPS_A_VISIT = 6
+STEPS_A_VISIT = 4
 VISITS = (3, 40)  # a batch of canvases is retired after this many
-BATCHES = 8  # on the easel
+BATCHES = 12  # on the easel
 RATIO = (1e-4, 1e-2)  # alpha / beta; 1e-3 by default in the package
 OUTSIDE = 0.3  # how far a pixel may leave [0, 1]; beyond, the canvas has run away
 

@@ -1,4 +1,4 @@
-"""Muon (Jordan et al. 2024): momentum whose matrix is brought near to orthogonal before each step; Adam for biases.
+"""Muon (Jordan et al. 2024): momentum whose matrix is brought near to orthogonal before each step; Adam for the rest.
 
 A convolution's inputs here are rectified, averaged features, strongly correlated. Along the few directions that they
 share gradients are large, along the many that tell pictures apart they are small; orthogonalising evens that out.
@@ -25,7 +25,7 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for parameters of two or more axes, the first against all others; Adam for those of one."""
+    """Muon for filters that mix channels, as matrices, the first axis against all others; Adam for all else."""
 
     def __init__(self, parameters, *, lr: float):
         super().__init__(parameters, {"lr": lr})
@@ -34,7 +34,8 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:
         for group in self.param_groups:
             for parameter in group["params"]:
-                update = self._matrix(parameter) if parameter.ndim > 1 else self._vector(parameter)
+                mixes = parameter.ndim > 1 and parameter.shape[1] > 1
+                update = self._matrix(parameter) if mixes else self._vector(parameter)
                 parameter.sub_(group["lr"] * update)
 
     def _matrix(self, parameter: Tensor) -> Tensor:
