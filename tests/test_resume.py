@@ -174,7 +174,7 @@ def terminate() -> None:
 
 def test_the_interval_of_checkpoints_grows_with_what_one_costs(tmp_path: Path) -> None:
     class Job:
-        folder, key = tmp_path, "0" * 64
+        folder, key, decisive = tmp_path, "0" * 64, {}
 
         class spec:
             checkpoint_seconds = 0.05
