@@ -25,7 +25,6 @@ def prepare_device(name: str, *, threads: int | None, determinism: str) -> torch
             CPU, and on a GPU wherever cuDNN offers it) or "fast" (TF32, whichever algorithm is quickest).
     """
     torch.set_num_threads(threads or default_threads())
-    _keep_no_large_blocks()
     if determinism == "strict":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
     # Not torch.use_deterministic_algorithms, which does the same and imports the whole compiler: 2 to 9 seconds.
@@ -46,10 +45,14 @@ def default_threads() -> int:
 
 
 def give_back_freed_memory() -> None:
-    """Give freed memory that glibc keeps back to the system: after a set-up, whose copies are not wanted again."""
+    """Give freed memory that glibc keeps back to the system: after a set-up, whose copies are not wanted again.
+
+    From then on it keeps no large blocks; in a set-up they are faster kept.
+    """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)
+        _keep_no_large_blocks()
 
 
 def _keep_no_large_blocks() -> None:
