@@ -1,9 +1,10 @@
 """VGG-19's errors and their gradient without autograd: each pass ordered by hand, nothing kept that is not used again.
 
 `stylelab.vgg.Encoder` through `stylelab.autograd` is what it must equal, and does what it can't. What makes it faster:
-channels-last throughout; filters packed once for both directions; bias and rectifier within the convolution; Gram
-matrices and their closed-form gradient as one product each over channels-last rows; the first two blocks in bands of
-rows that stay in the cache, of whose first layers nothing is kept: they are computed again.
+channels-last throughout; filters packed once for both directions; in float32 half of the multiplications where there
+are many channels (winograd.py), else bias and rectifier within the convolution; Gram matrices and their closed-form
+gradient as one product each over channels-last rows; the first two blocks in bands of rows that stay in the cache, of
+whose first layers nothing is kept: they are computed again.
 """
 
 import copy

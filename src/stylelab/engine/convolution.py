@@ -4,6 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylelab.engine import winograd
+from stylelab.engine.direct import Direct
+from stylelab.engine.winograd import Winograd
+
 
 class Convolution:
     """Filters packed twice: for the way ahead, and turned round for the gradient's way back.
@@ -23,8 +27,8 @@ class Convolution:
         self.bias = bias.to(arithmetic)
         rounded = filters.to(arithmetic)
         around = 1 if padding == "zeros" else 2  # else the gradient of the padding itself is wanted too
-        self.back = packed(rounded.flip(2, 3).transpose(0, 1), padding=around)
-        self.ahead = packed(self._ahead_filters(filters, rounded), padding=2 - around)
+        self.back = _packed(rounded.flip(2, 3).transpose(0, 1), padding=around)
+        self.ahead = _packed(self._ahead_filters(filters, rounded), padding=2 - around)
 
     def _ahead_filters(self, filters: Tensor, rounded: Tensor) -> Tensor:
         return rounded
@@ -32,15 +36,14 @@ class Convolution:
     def forward(self, inputs: Tensor, *, rectified: bool) -> Tensor:
         """(N, in, H, W) -> (N, out, H, W), channels-last, rectified within the same pass over memory if wanted."""
         if self.padding == "zeros":
-            return convolve(inputs, self.ahead, self.bias, padding=1, rectified=rectified)
+            return self.ahead(inputs, self.bias, rectified=rectified)
         padded = F.pad(inputs, (1, 1, 1, 1), mode=self.padding).contiguous(memory_format=torch.channels_last)
-        return convolve(padded, self.ahead, self.bias, padding=0, rectified=rectified)
+        return self.ahead(padded, self.bias, rectified=rectified)
 
     def backward(self, gradient: Tensor) -> Tensor:
         """The gradient at the inputs, (N, in, H, W), from that at the outputs before the rectifier."""
-        if self.padding == "zeros":
-            return convolve(gradient, self.back, None, padding=1, rectified=False)
-        return _unpadded(convolve(gradient, self.back, None, padding=2, rectified=False), self.padding)
+        found = self.back(gradient)
+        return found if self.padding == "zeros" else _unpadded(found, self.padding)
 
 
 class FirstConvolution(Convolution):
@@ -65,58 +68,10 @@ class FirstConvolution(Convolution):
         return super().forward(inputs, rectified=rectified)
 
 
-def packed(filters: Tensor, *, padding: int) -> Tensor:
-    """Filters in the layout that `convolve` runs fastest with: oneDNN's own where it can be had, else channels-last."""
-    plain = filters.contiguous(memory_format=torch.channels_last)
-    if not _onednn(filters):
-        return plain
-    around, ones = [padding, padding], [1, 1]
-    return torch.ops.mkldnn._reorder_convolution_weight(plain, around, ones, ones, 1, None)
-
-
-def convolve(inputs: Tensor, filters: Tensor, bias: Tensor | None, *, padding: int, rectified: bool) -> Tensor:
-    """A convolution with what `packed` returned."""
-    if filters.is_mkldnn:
-        around, ones = [padding, padding], [1, 1]
-        after = "relu" if rectified else "none"
-        return torch.ops.mkldnn._convolution_pointwise(inputs, filters, bias, around, ones, ones, 1, after, [], "")
-    out = F.conv2d(inputs, filters, bias, padding=padding).contiguous(memory_format=torch.channels_last)
-    return out.relu_() if rectified else out
-
-
-def add_product_(gradient: Tensor, features: Tensor, matrix: Tensor, constant: Tensor | None = None) -> Tensor:
-    """gradient += features times a matrix over channels, and a constant, in place.
-
-    Args:
-        gradient, features: (N, C, H, W), channels-last.
-        matrix: (N, C, C), symmetric, in their type.
-        constant: (N, C), in their type.
-    """
-    if len(matrix) == 1 and _onednn(matrix):  # on some CPUs a 1 x 1 convolution of oneDNN is twice as fast as MKL
-        nothing, ones = [0, 0], [1, 1]
-        filters, bias = matrix[0, :, :, None, None], None if constant is None else constant[0]
-        return torch.ops.mkldnn._convolution_pointwise_.binary(
-            gradient, features, filters, bias, nothing, ones, ones, 1, "add", 1.0, None, [], None
-        )
-    rows(gradient).baddbmm_(rows(features), matrix)
-    return gradient if constant is None else gradient.add_(constant[:, :, None, None])
-
-
-def rows(features: Tensor) -> Tensor:
-    """Channels-last features (N, C, H, W) as (N, H*W, C): the same memory."""
-    batch, channels, height, width = features.shape
-    return features.permute(0, 2, 3, 1).view(batch, height * width, channels)
-
-
-def _onednn(filters: Tensor) -> bool:
-    """Whether oneDNN's fused operators take this tensor; they are torch's own, for its compiler, and may go."""
-    if filters.device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
-        return False
-    if filters.dtype == torch.bfloat16:
-        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return filters.dtype == torch.float32
+def _packed(filters: Tensor, *, padding: int) -> Direct | Winograd:
+    if winograd.pays(filters):
+        return Winograd(filters, padding=padding)
+    return Direct(filters, padding=(padding, padding))
 
 
 def _unpadded(gradient: Tensor, padding: str) -> Tensor:

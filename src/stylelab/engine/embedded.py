@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylelab.embedded import EmbeddedEncoder, Part, preprocess
-from stylelab.engine.convolution import Convolution, FirstConvolution, add_product_, convolve, packed, rows
+from stylelab.engine.convolution import Convolution, FirstConvolution
+from stylelab.engine.direct import Direct, add_product_, rows
 from stylelab.engine.passes import Pool, rectify_
 from stylelab.losses import Comparison, accumulable
 
@@ -142,14 +143,14 @@ class Pointwise:
     def __init__(self, weight: Tensor, bias: Tensor, arithmetic: torch.dtype) -> None:
         rounded = weight.to(arithmetic)
         self.bias = bias.to(arithmetic)
-        self.ahead = packed(rounded, padding=0)
-        self.back = packed(rounded.transpose(0, 1), padding=0)
+        self.ahead = Direct(rounded, padding=(0, 0))
+        self.back = Direct(rounded.transpose(0, 1), padding=(0, 0))
 
     def forward(self, inputs: Tensor, *, rectified: bool) -> Tensor:
-        return convolve(inputs, self.ahead, self.bias, padding=0, rectified=rectified)
+        return self.ahead(inputs, self.bias, rectified=rectified)
 
     def backward(self, gradient: Tensor) -> Tensor:
-        return convolve(gradient, self.back, None, padding=0, rectified=False)
+        return self.back(gradient)
 
 
 class Depthwise:
@@ -271,18 +272,18 @@ class Content:
         root, basis = (matrix.to(features.dtype)[:, :, None, None] for matrix in (head.root, head.basis))
         self.wanted = F.conv2d(features, basis.transpose(0, 1)).contiguous(memory_format=torch.channels_last)
         self.bias = root[:, -1].flatten()
-        self.ahead = packed(root[:, :-1], padding=0)
-        self.back = packed(root[:, :-1].transpose(0, 1), padding=0)
+        self.ahead = Direct(root[:, :-1], padding=(0, 0))
+        self.back = Direct(root[:, :-1].transpose(0, 1), padding=(0, 0))
 
     def error(self, own: Tensor) -> Tensor:
         """The mean squared difference of the features, (N,)."""
-        self.difference = convolve(own, self.ahead, self.bias, padding=0, rectified=False).sub_(self.wanted)
+        self.difference = self.ahead(own, self.bias).sub_(self.wanted)
         return accumulable(self.difference).square().sum(dim=(1, 2, 3)) / self.count
 
     def pull_(self, gradient: Tensor, own: Tensor) -> Tensor:
         """Add the gradient of strength * error to that at f, in place."""
         factor = (2 / self.count) * self.strength.view(-1, 1, 1, 1)
-        return gradient.add_(convolve(self.difference.mul_(factor), self.back, None, padding=0, rectified=False))
+        return gradient.add_(self.back(self.difference.mul_(factor)))
 
 
 def _target(comparison: Comparison, head: Head, arithmetic: torch.dtype) -> Style | Content:

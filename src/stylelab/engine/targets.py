@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from stylelab.engine.convolution import add_product_, rows
+from stylelab.engine.direct import add_product_, rows
 from stylelab.engine.passes import Band
 from stylelab.losses import accumulable
 
