@@ -61,6 +61,6 @@ def test_in_float32_it_is_nearly_as_near_as_the_sum_as_it_is_written(inside, out
 def test_where_it_does_not_pay():
     """Few filters, other types: as it is written."""
     filters = torch.zeros(512, 512, 3, 3)
-    assert not winograd.pays(filters[:64, :64])
+    assert not winograd.pays(filters[:64, :63])
     assert not winograd.pays(filters.bfloat16())
     assert not winograd.pays(filters.double())

@@ -34,8 +34,22 @@ def _unit(gradient: Tensor) -> float:
     Both optimizers' steps are the same for a loss and for any multiple of it, but sums of squares of tiny or huge
     gradients leave float32's range. Multiplying by a power of two rounds nothing.
     """
-    _, exponent = math.frexp(float(gradient.abs().max()))
+    _, exponent = math.frexp(float(torch.linalg.vector_norm(gradient, ord=math.inf)))
     return 2.0 ** -min(max(exponent, -126), 126)
+
+
+STRETCH_ON_CPU = 1 << 13  # numbers of a vector that are handled together, at most: they stay in the cache
+STRETCH_ON_GPU = 1 << 20  # where every stretch costs the start of some kernels
+
+
+def _stretch(like: Tensor) -> int:
+    return STRETCH_ON_CPU if like.device.type == "cpu" else STRETCH_ON_GPU
+
+
+def _length(vector: Tensor) -> Tensor:
+    """In float64, for squares of long steps leave float32; a stretch at a time, for all of it would be two copies."""
+    parts = vector.split(16 * _stretch(vector))
+    return torch.stack([torch.linalg.vector_norm(part, dtype=torch.float64) for part in parts]).norm()
 
 
 class Rows:
@@ -46,13 +60,11 @@ class Rows:
     processor's cache, and is added up in float64.
     """
 
-    STRETCH = 1 << 13  # numbers of each row, at most
-    STRETCH_ON_GPU = 1 << 20  # where every stretch costs the start of some kernels
     LARGEST = 2.0**14  # of a row in float16
 
     def __init__(self, count: int, like: Tensor) -> None:
         self.narrow = like.dtype == torch.float32
-        stretches = -(-like.numel() // (self.STRETCH if like.device.type == "cpu" else self.STRETCH_ON_GPU))
+        stretches = -(-like.numel() // _stretch(like))
         self.width = -(-like.numel() // stretches)
         kind = torch.float16 if self.narrow else like.dtype
         self.stretches = like.new_zeros((stretches, count, self.width), dtype=kind)
@@ -128,7 +140,7 @@ class Lbfgs:
             self.pairs = Rows(2 * self.history, flat)
         fresh: dict[int, Tensor] = {}
         if self.gradient is not None:
-            fresh = self._remember(self.moved, flat - self.gradient)
+            fresh = self._remember(self.moved, torch.sub(flat, self.gradient, out=self.gradient))
         self.gradient = self.moved = None  # their memory is wanted
         if self.count:
             move = self._direction(flat, fresh).mul_(self.learning_rate)
@@ -138,8 +150,7 @@ class Lbfgs:
             length = self.learning_rate * self.GROWTH**self.refusals
             move = flat * (-length / flat.abs().sum().clamp_min(torch.finfo(flat.dtype).tiny))
         longest = self.LONGEST_MOVE * move.numel() ** 0.5
-        length = torch.linalg.vector_norm(move, dtype=torch.float64)  # squares of long steps leave float32
-        move *= (longest / length.clamp_min(longest)).to(move.dtype)
+        move *= (longest / _length(move).clamp_min(longest)).to(move.dtype)
         self.gradient, self.moved = flat, move
         return canvas + move.view_as(canvas)
 
@@ -196,7 +207,7 @@ class Lbfgs:
             "scales": None if self.pairs is None else self.pairs.scales.clone(),
             "products": self.products.clone(),
             "count": self.count,
-            "gradient": self.gradient,
+            "gradient": None if self.gradient is None else self.gradient.clone(),  # the next step writes over it
             "moved": self.moved,
             "unit": self.unit,
             "refusals": self.refusals,
@@ -205,7 +216,9 @@ class Lbfgs:
     def restore(self, state: State) -> None:
         """Go on from what `state` returned, bit for bit."""
         self.products, self.count, self.refusals = state["products"].clone(), state["count"], state["refusals"]
-        self.gradient, self.moved, self.unit = state["gradient"], state["moved"], state["unit"]
+        gradient = state["gradient"]
+        self.gradient = None if gradient is None else gradient.clone()
+        self.moved, self.unit = state["moved"], state["unit"]
         self.pairs = None
         if state["pairs"] is not None:
             self.pairs = Rows(2 * self.history, state["moved"])

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stylelab.embedded import EmbeddedEncoder, Part, preprocess
 from stylelab.engine.convolution import Convolution, FirstConvolution
-from stylelab.engine.direct import Direct, add_product_, rows
+from stylelab.engine.direct import Direct, add_product_, inner_products, products_beyond, rows
 from stylelab.engine.passes import Pool, rectify_
 from stylelab.losses import Comparison, accumulable
 
@@ -212,7 +212,7 @@ class Head:
 
 def _moments(own: Tensor) -> tuple[Tensor, Tensor]:
     """Mean products (N, c, c) and means (N, c) of rows (N, places, c)."""
-    return own.transpose(1, 2) @ own / own.shape[1], own.mean(dim=1)
+    return inner_products(own).div_(own.shape[1]), own.mean(dim=1)
 
 
 def with_one(products: Tensor, means: Tensor) -> Tensor:
@@ -246,7 +246,7 @@ class Style:
         """The mean squared difference of the Gram matrices, (N,)."""
         here = rows(own)
         expected = self.expected.expand(len(here), -1, -1)
-        beyond = torch.baddbmm(expected, here.transpose(1, 2), here, beta=-1.0, alpha=1 / here.shape[1])
+        beyond = products_beyond(here, expected, share=1.0, factor=1 / here.shape[1])
         products = accumulable(beyond) + accumulable(self.expected)
         means = here.mean(dim=1, dtype=products.dtype)
         self.difference = self.head.root @ with_one(products, means) @ self.head.root.T - self.wanted

@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from stylelab.engine.direct import add_product_, rows
+from stylelab.engine.direct import add_product_, inner_products, products_beyond, rows
 from stylelab.engine.passes import Band
 from stylelab.losses import accumulable
 
@@ -48,7 +48,7 @@ class Style:
     def add(self, features: Tensor, band: Band) -> None:
         own, positions = rows(features), band.height * features.shape[-1]
         share = own.shape[1] / positions
-        part = accumulable(_product(own, self.expected, share, 1 / positions))
+        part = accumulable(products_beyond(own, self.expected, share=share, factor=1 / positions))
         self.positions = positions
         self.difference = part if self.difference is None else self.difference.add_(part)
 
@@ -62,13 +62,6 @@ class Style:
         channels = self.difference.shape[-1]
         factor = self.strength.view(-1, 1, 1) * (4 / (channels**2 * self.positions))
         return add_product_(gradient, features, (self.difference * factor).to(features.dtype))
-
-
-def _product(own: Tensor, expected: Tensor, share: float, factor: float) -> Tensor:
-    """factor * rows^T rows - share * expected, (N, C, C)."""
-    if len(own) == 1:
-        return torch.addmm(expected[0], own[0].t(), own[0], beta=-share, alpha=factor)[None]
-    return torch.baddbmm(expected, own.transpose(1, 2), own, beta=-share, alpha=factor)
 
 
 class Content:
@@ -107,7 +100,7 @@ class Gram:
 
     def add(self, features: Tensor, band: Band) -> None:
         own = accumulable(rows(features))
-        part = own.transpose(1, 2) @ own / (band.height * features.shape[-1])
+        part = inner_products(own).div_(band.height * features.shape[-1])
         self.sum = part if self.sum is None else self.sum.add_(part)
 
 

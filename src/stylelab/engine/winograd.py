@@ -8,8 +8,8 @@ from torch import Tensor
 from stylelab.engine.direct import Direct, onednn_takes
 
 ROWS = 4  # of the result in a tile, which reads six rows of the input
-BAND_BYTES = 1 << 20  # of each of a band's six images: what lies between two operators stays in the cache
-LEAST_FILTERS = 64 * 128  # with fewer the sums take what the multiplications save
+BAND_BYTES = 3 << 18  # of each of a band's six images: what lies between two operators stays in the cache
+LEAST_FILTERS = 64 * 64  # with fewer the sums take what the multiplications save
 
 
 def pays(filters: Tensor) -> bool:
