@@ -65,7 +65,7 @@ def _keep_no_large_blocks() -> None:
         if "[never]" in HUGE_PAGES.read_text() or os.environ.get("THP_MEM_ALLOC_ENABLE") != "1":
             return
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        for parameter, value in ((M_MMAP_THRESHOLD, LARGE), (M_TRIM_THRESHOLD, 2 * LARGE)) if mallopt else ():
+        for parameter, value in ((M_MMAP_THRESHOLD, LARGE), (M_TRIM_THRESHOLD, 8 * LARGE)) if mallopt else ():
             mallopt(parameter, value)
 
 
