@@ -18,7 +18,7 @@ from turns import Contestant, Turn
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 # Threads that wait sleep, for everybody as for the engine: on a busy machine the others gain most by it.
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
 SHAPE = 3 / 4  # height by width of every picture, so that no program resizes one
 # Settings equal to neural-style-pt's own but for its total variation, its pooling and its random parameters.
 COMMON = ("network=vgg19_caffe", "pooling=average", "layers=gatys2015", "weights=johnson", "weights.variation=0")

@@ -11,7 +11,7 @@ from hydra.core.utils import JobReturn
 from hydra_plugins.stylelab_launchers.engine import EngineLauncher, at_least, threads_environment
 
 # Of the environment, which Ray itself does not hand on.
-FORWARDED = ("MLFLOW_", "STYLELAB_", "AWS_", "OMP_WAIT_POLICY", "THP_")
+FORWARDED = ("MLFLOW_", "STYLELAB_", "AWS_", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "THP_")
 
 
 class RayLauncher(EngineLauncher):
