@@ -11,7 +11,7 @@ import torch
 
 MEBIBYTE = 1024**2
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # Linux: "always [madvise] never"
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's mallopt
 LARGE = 8 * MEBIBYTE  # a block of memory that goes back to the system at once when it is freed
 
 
@@ -65,7 +65,9 @@ def _keep_no_large_blocks() -> None:
         if "[never]" in HUGE_PAGES.read_text() or os.environ.get("THP_MEM_ALLOC_ENABLE") != "1":
             return
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        for parameter, value in ((M_MMAP_THRESHOLD, LARGE), (M_TRIM_THRESHOLD, 8 * LARGE)) if mallopt else ():
+        # Of the heap's end, which small blocks come from, it keeps some: they are wanted again at once.
+        kept = ((M_MMAP_THRESHOLD, LARGE), (M_TRIM_THRESHOLD, 4 * LARGE), (M_TOP_PAD, 2 * LARGE))
+        for parameter, value in kept if mallopt else ():
             mallopt(parameter, value)
 
 

@@ -42,8 +42,10 @@ class Winograd:
         shape = batch, self.channels, height + around, width + around
         found = torch.empty(shape, dtype=inputs.dtype, device=inputs.device, memory_format=torch.channels_last)
         for picture, result in zip(_pictures(inputs), _pictures(found), strict=True):
-            for top, bottom in self._bands(result, picture):
-                images = _images(_rows(picture, top - self.padding, bottom - self.padding + 2))
+            bands = self._bands(result, picture)
+            room = inputs.new_empty(6, (bands[0][1] - bands[0][0]) // ROWS, *picture.shape[1:])
+            for top, bottom in bands:
+                images = _images(_rows(picture, top - self.padding, bottom - self.padding + 2), room)
                 biases = (None, bias, None, None, None, None)  # what is at 1 goes into each of the four rows once
                 products = [part(*each) for part, *each in zip(self.parts, images, biases, strict=True)]
                 _add_up(products, result[top:bottom])
@@ -51,13 +53,12 @@ class Winograd:
                     result[top:bottom].relu_()
         return found
 
-    def _bands(self, result: Tensor, picture: Tensor) -> Iterator[tuple[int, int]]:
-        """From which row to before which, whole tiles each; the last may reach beyond the result."""
+    def _bands(self, result: Tensor, picture: Tensor) -> list[tuple[int, int]]:
+        """From which row to before which, whole tiles each, the first no fewer; the last may end beyond the result."""
         row_bytes = max(result[0].nbytes, picture[0].nbytes)
         tiles, most = -(-len(result) // ROWS), max(1, BAND_BYTES // row_bytes)
         rows = ROWS * -(-tiles // -(-tiles // most))
-        for top in range(0, len(result), rows):
-            yield top, min(top + rows, tiles * ROWS)
+        return [(top, min(top + rows, tiles * ROWS)) for top in range(0, len(result), rows)]
 
 
 def _pictures(features: Tensor) -> Tensor:
@@ -88,19 +89,21 @@ def _filters(filters: Tensor) -> list[Tensor]:
     ]
 
 
-def _images(rows: Tensor) -> Iterator[Tensor]:
-    """Rows (4 T + 2, W, C) of T tiles -> six images of (1, C, T, W), channels-last."""
+def _images(rows: Tensor, room: Tensor) -> Iterator[Tensor]:
+    """Rows (4 T + 2, W, C) of T tiles -> six images of (1, C, T, W), channels-last, in a room (6, T or more, W, C)."""
     a, b, c, d, e, f = (rows[row : row + len(rows) - 5 : ROWS] for row in range(6))
-    images = rows.new_empty(6, *a.shape)
+    images = room[:, : len(a)]
     at_zero, at_one, at_minus_one, at_two, at_minus_two, at_infinity = images
-    torch.sub(e, c, alpha=5, out=at_zero).add_(a, alpha=4)
-    even, odd = torch.sub(e, c, alpha=4), torch.sub(d, b, alpha=4)
+    even, odd = at_zero, at_infinity  # until these are wanted
+    torch.sub(e, c, alpha=4, out=even)
+    torch.sub(d, b, alpha=4, out=odd)
     torch.add(even, odd, out=at_one)
     torch.sub(even, odd, out=at_minus_one)
     torch.sub(e, c, out=even)
     torch.sub(d, b, out=odd)
     torch.add(even, odd, alpha=2, out=at_two)
     torch.sub(even, odd, alpha=2, out=at_minus_two)
+    torch.sub(e, c, alpha=5, out=at_zero).add_(a, alpha=4)
     torch.sub(f, d, alpha=5, out=at_infinity).add_(b, alpha=4)
     return (image.permute(2, 0, 1)[None] for image in images)
 
