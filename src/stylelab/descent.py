@@ -34,7 +34,7 @@ def _unit(gradient: Tensor) -> float:
     Both optimizers' steps are the same for a loss and for any multiple of it, but sums of squares of tiny or huge
     gradients leave float32's range. Multiplying by a power of two rounds nothing.
     """
-    _, exponent = math.frexp(float(torch.linalg.vector_norm(gradient, ord=math.inf)))
+    _, exponent = math.frexp(float(torch.stack(torch.aminmax(gradient)).abs().max()))  # needs no copy of the gradient
     return 2.0 ** -min(max(exponent, -126), 126)
 
 
