@@ -1,6 +1,7 @@
 """What several test files use: the folder beside the checkout, tiny pictures, a small network, configurations."""
 
 import copy
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,12 @@ from stylelab.layers import CONVOLUTIONS, block
 from stylelab.vgg import TORCHVISION, Encoder, Parameters
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_is_heard() -> None:
+    """A shell has what it starts in the background ignore Ctrl-C, and whatever that starts in its turn."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
