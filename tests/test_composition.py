@@ -1,6 +1,7 @@
 """A sweep's runs are composed to exactly what Hydra itself would make of them."""
 
 import time
+from collections.abc import Callable, Sequence
 
 import pytest
 from hydra import initialize_config_dir
@@ -81,10 +82,16 @@ def test_one_run_s_values_do_not_reach_the_next(sweep) -> None:
     assert plain(compose(["seed=1"])) == before
 
 
-def test_a_hundred_runs_are_composed_in_under_a_second(sweep) -> None:
-    _, _, compose = sweep
-    compose(["seed=0"])
-    began = time.process_time()
-    for seed in range(100):
-        plain(compose([f"seed={seed}", "images.long_side=64", "optimizer.steps=3"]))
-    assert time.process_time() - began < 1
+def test_composing_takes_a_fraction_of_what_hydras_own_takes(sweep) -> None:
+    """Side by side, by the processor's time: measured at a sixteenth, 4 ms a run, so that hundreds take a second."""
+    config, loader, compose = sweep
+    overrides = [["images.long_side=64", "optimizer.steps=3", f"seed={seed}"] for seed in range(12)]
+
+    def took(composing: Callable[[Sequence[str]], object]) -> float:
+        composing(["seed=99"])
+        began = time.process_time()
+        for each in overrides:
+            plain(composing(each))
+        return time.process_time() - began
+
+    assert took(compose) < 0.25 * took(lambda each: loader.load_sweep_config(config, each))
