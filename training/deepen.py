@@ -21,7 +21,7 @@ from stylelab.embedded import LAYERS, TRUNK, EmbeddedEncoder, layer_shapes, prep
 from stylelab.engine import fastest
 from stylelab.vgg import Parameters
 from training.data import Pictures, split_photographs, uniform
-from training.distil import Average, plain_names, rate_at, save, table
+from training.distil import Average, common_arguments, plain_names, rate_at, save, table
 from training.errors import layer_errors, total
 from training.feedback import Easel
 from training.muon import Muon
@@ -64,6 +64,7 @@ class Run:
     """One run: the student, its optimizer and average, the crops, and how far it has come."""
 
     def __init__(self, options: argparse.Namespace):
+        options.output.mkdir(parents=True, exist_ok=True)
         self.options, self.device = options, torch.device(options.device)
         training, validation = split_photographs(options.photographs)
         self.held_out = Pictures(validation, [], 1).still_batch(24, 160).to(self.device)
@@ -186,29 +187,13 @@ class Run:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--teacher", type=Path, required=True, help="VGG-19's Caffe parameters, safetensors")
-    parser.add_argument("--photographs", type=Path, required=True, help="folder; every tenth is kept for validation")
-    parser.add_argument("--paintings", type=Path, nargs="*", default=[], help="pictures to train on besides")
-    parser.add_argument("--output", type=Path, required=True)
+    parser = common_arguments(__doc__, rate=3e-3, size=160)
     parser.add_argument("--start", type=Path, required=True, help="parameters; those of other shapes start anew")
     parser.add_argument("--below", required=True, help="the uppermost part of the trunk that stays as it is")
-    parser.add_argument("--minutes", type=float, required=True, help="length of the schedule")
-    parser.add_argument("--rate", type=float, default=3e-3, help="peak learning rate")
     parser.add_argument("--turns", type=int, default=3, help="batches learned for each group of new crops")
     parser.add_argument("--kept", type=int, default=20000, help="crops; 0.3 MB each at 160 pixels above conv4_2")
-    parser.add_argument("--size", type=int, default=160, help="side of the training crops, in pixels")
-    parser.add_argument("--feedback", type=float, default=0.4, help="share of crops painted by the student itself")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
     return parser.parse_args()
 
 
-def main() -> None:
-    options = arguments()
-    options.output.mkdir(parents=True, exist_ok=True)
-    Run(options).train()
-
-
 if __name__ == "__main__":
-    main()
+    Run(arguments()).train()
