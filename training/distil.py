@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stylelab.embedded import LAYERS, EmbeddedEncoder
+from stylelab.embedded import LAYERS, TRUNK, EmbeddedEncoder, parameter_shapes
 from stylelab.vgg import Parameters
 from training.data import Pictures, split_photographs, uniform
 from training.errors import LEARNED, errors, total
@@ -26,6 +26,7 @@ from training.muon import Muon
 from training.start import AIMS, starting_parameters
 from training.teacher import encoder, normalised
 
+FITTED = 160  # crops of 192 pixels, to which the first parameters are fitted
 AVERAGING = 0.998  # of the exported parameters over the last some 500 batches
 
 
@@ -49,7 +50,7 @@ def rate_at(progress: float, batches: int, peak: float) -> float:
 
 def plain_names(values: dict[str, Tensor]) -> dict[str, Tensor]:
     """From the module's names of its parameters to those of the file."""
-    return {name.removeprefix("convolutions.").replace("/", "."): value for name, value in values.items()}
+    return {name.removeprefix("values.").replace("/", "."): value for name, value in values.items()}
 
 
 def save(path: Path, state: dict) -> None:
@@ -111,11 +112,15 @@ class Run:
         return self.options.output / "checkpoint.pt"
 
     def _first_parameters(self, rescaled: Parameters) -> dict[str, Tensor]:
-        """Those of the file given, or else VGG-19 thinned."""
-        if self.options.start:
-            return {name: value.float() for name, value in load_file(self.options.start).items()}
-        sample = self.pictures.batch(48, 112)
-        return starting_parameters(encoder(rescaled, tuple(AIMS.values())), sample)
+        """Those of the file given, up to the first part that this network has in another form; the others fitted."""
+        given = load_file(self.options.start) if self.options.start else {}
+        known: dict[str, Tensor] = {}
+        for part in TRUNK:
+            shapes = parameter_shapes((part,))
+            if any(name not in given or given[name].shape != shape for name, shape in shapes.items()):
+                return starting_parameters(encoder(rescaled, AIMS), self.pictures.batch(FITTED, 192), known)
+            known |= {name: given[name].float() for name in shapes}
+        return known
 
     def _resume(self, stored: dict) -> None:
         self.optimizer.load_state_dict(stored["optimizer"])

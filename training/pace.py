@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from stylelab.devices import give_back_freed_memory
 from stylelab.objective import Objective
 from training.judge import networks, weighting
 
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    give_back_freed_memory()  # as a run does
     generator = torch.Generator().manual_seed(0)
     content, style = (torch.rand(1, 3, options.size, options.size, generator=generator) for _ in range(2))
     for options.bfloat16 in (False, True):

@@ -1,27 +1,30 @@
-"""Parameters to start from: VGG-19 thinned to the student's channels, each convolution refitted by least squares.
+"""Parameters to start from: VGG-19 thinned and factored, each convolution refitted by least squares.
 
-Layer by layer, a subset of the teacher's filters is chosen that explains the others best (pivoted Cholesky), and the
-student's convolution is fitted to the teacher's response of those filters from what the student has before it, so that
-each layer makes up for the errors of those before (He, Zhang & Sun 2017, "Channel pruning", in one pass). Blocks, which
-VGG-19 has none of, start at random.
+Layer by layer, from what the student has before it, so that each layer makes up for the errors of those before (Zhang et
+al. 2016, "Accelerating very deep convolutional networks for classification and detection"; their rectifiers are left
+out here). Where the student has fewer channels, a subset of the teacher's filters is chosen that explains the others
+best, by pivoted Cholesky (He, Zhang & Sun 2017, "Channel pruning").
 """
 
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stylelab.embedded import CHANNELS, MEAN_RGB, TRUNK, Part, layer_shapes, through
+from stylelab.embedded import TRUNK, Part, preprocess, through
 from stylelab.vgg import Encoder
 
-# The teacher's tensor that each convolution of the trunk is fitted to; one with a stride has its pool in it.
-AIMS = {
-    part.name: part.name[:7] if part.stride == 1 else f"pool{part.name[4]}"
-    for part in TRUNK
-    if part.kind == "convolution"
-} | {part.name: part.layer.replace("relu", "conv") for part in TRUNK if part.kind == "block" and part.layer}
+ROWS = 400_000  # places that a convolution is fitted to
+RIDGE = 1e-3  # of the mean variance of what it takes
+
+
+def aim(part: Part) -> str:
+    """The teacher's tensor that a part is fitted to; one with a stride has its pool in it."""
+    return part.name if part.stride == 1 else f"pool{part.name[4]}"
+
+
+AIMS = tuple(aim(part) for part in TRUNK if not part.pool)
 
 
 def chosen(features: Tensor, count: int) -> Tensor:
@@ -38,29 +41,70 @@ def chosen(features: Tensor, count: int) -> Tensor:
     return torch.tensor(indices)
 
 
-def fitted(inputs: Tensor, targets: Tensor, kernel: int, stride: int) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the convolution that takes inputs (N, C, H, W) closest to targets (N, K, H', W')."""
-    padding = (kernel - 1) // 2
-    patches = [functional.unfold(one[None].float(), kernel, padding=padding, stride=stride)[0].T for one in inputs]
-    rows = torch.cat(patches)
-    rows = torch.cat([rows, torch.ones(len(rows), 1)], 1)
-    wanted = targets.permute(0, 2, 3, 1).flatten(0, 2).float()
-    product, moment = (rows.T @ rows).double(), (rows.T @ wanted).double()
-    ridge = 1e-2 * product.diagonal().mean() * torch.eye(len(product), dtype=torch.float64)
-    solution = torch.linalg.solve(product + ridge, moment).float().T
-    weight = solution[:, :-1].reshape(-1, inputs.shape[1], kernel, kernel)
-    return weight.contiguous(), solution[:, -1].contiguous()
+class Fit:
+    """The affine map from patches of inputs that comes closest to targets.
+
+    Args:
+        inputs: (N, C, H, W).
+        targets: (N, K, H', W').
+        kernel, stride: of the patches.
+    """
+
+    def __init__(self, inputs: Tensor, targets: Tensor, kernel: int, stride: int = 1):
+        self.shape = inputs.shape[1], kernel, kernel
+        self.products = self.moments = 0.0
+        every = max(1, targets[:, 0].numel() // ROWS)
+        for one, wanted in zip(inputs.split(4), targets.split(4), strict=True):
+            patches = functional.unfold(one.float(), kernel, padding=(kernel - 1) // 2, stride=stride)
+            rows = patches.transpose(1, 2).flatten(0, 1)[::every]
+            rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
+            answers = wanted.permute(0, 2, 3, 1).flatten(0, 2)[::every].float()
+            self.products = self.products + (rows.T @ rows).double()
+            self.moments = self.moments + (rows.T @ answers).double()
+        count = self.products[-1, -1]
+        self.mean, self.target_mean = self.products[-1, :-1] / count, self.moments[-1] / count
+        self.covariance = self.products[:-1, :-1] / count - torch.outer(self.mean, self.mean)
+        ridge = RIDGE * self.covariance.diagonal().mean() * torch.eye(len(self.mean), dtype=torch.float64)
+        moments = self.moments[:-1] / count - torch.outer(self.mean, self.target_mean)
+        self.slope = torch.linalg.solve(self.covariance + ridge, moments)  # (patch, K)
+
+    def whole(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias."""
+        return self._weight(self.slope), (self.target_mean - self.mean @ self.slope).float()
+
+    def of_rank(self, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The same by way of so few channels: the weight of a convolution, and weight and bias of one of 1 x 1.
+
+        Reduced-rank regression: the channels are the principal components of the answers, the smaller ones enlarged.
+        """
+        values, vectors = torch.linalg.eigh(self.slope.T @ self.covariance @ self.slope)
+        basis, scale = vectors[:, -rank:], values[-rank:].clamp_min(1e-9 * values.max()) ** 0.25  # (K, rank), (rank,)
+        narrow = self.slope @ basis
+        bias = self.target_mean - self.mean @ narrow @ basis.T
+        return self._weight(narrow / scale), (basis * scale).float()[:, :, None, None].contiguous(), bias.float()
+
+    def _weight(self, slope: Tensor) -> Tensor:
+        return slope.float().T.reshape(-1, *self.shape).contiguous()
 
 
-def drawn(part: Part) -> dict[str, Tensor]:
-    """A block's parameters at random (He et al. 2015), so small at its end that it all but hands on what it takes."""
-    found = {}
-    for name, shape in layer_shapes().items():
-        if name.startswith(f"{part.name}."):
-            scale = 0.1 if name.endswith("project") else 1.0
-            found[f"{name}.weight"] = scale * (2 / math.prod(shape[1:])) ** 0.5 * torch.randn(shape)
-            found[f"{name}.bias"] = torch.zeros(shape[0])
-    return found
+def reduction(inputs: Tensor, filters: Tensor, rank: int) -> Tensor:
+    """The weight of a 1 x 1 convolution to the few channels that matter most to filters, (K, C, 3, 3), of inputs."""
+    rows = inputs.permute(0, 2, 3, 1).flatten(0, 2)
+    covariance = torch.cov(rows[:: max(1, len(rows) // 100_000)].double().T)
+    values, vectors = torch.linalg.eigh(covariance)
+    values = values.clamp_min(1e-9 * values.max())
+    root, inverse = (vectors * scale @ vectors.T for scale in (values.sqrt(), values.rsqrt()))
+    weight = filters.double().transpose(0, 1).flatten(1)  # (C, K * 9)
+    values, basis = torch.linalg.eigh(root @ weight @ weight.T @ root)
+    scale = values[-rank:, None].clamp_min(1e-9 * values.max()) ** 0.25
+    return (scale * basis[:, -rank:].T @ inverse).float()[:, :, None, None].contiguous()
+
+
+def balanced(weights: list[Tensor]) -> list[Tensor]:
+    """The same convolutions one after another, of equal root mean square but for their fan-in (He et al. 2015)."""
+    norms = [weight.square().mean().sqrt() * weight[0].numel() ** 0.5 for weight in weights]
+    common = torch.stack(norms).log().mean().exp()
+    return [weight * (common / norm) for weight, norm in zip(weights, norms, strict=True)]
 
 
 @torch.no_grad()
@@ -71,26 +115,51 @@ def starting_parameters(
 
     known: parameters, with names of the file, that are not to be found anew.
     """
-    with torch.autocast(images.device.type, torch.bfloat16):
-        truth = {layer: features.float() for layer, features in teacher(images).items()}
-    found = dict(known or {})
-
-    def convolution(name: str) -> tuple[Tensor, Tensor]:
-        return found[f"{name}.weight"], found[f"{name}.bias"]
-
-    hidden = images - torch.tensor(MEAN_RGB).view(1, 3, 1, 1) / 255
+    truth, found = _answers(teacher, images), dict(known or {})
+    hidden, restore = preprocess(images), torch.eye(3)  # restore: from the student's channels to the teacher's
     for part in TRUNK:
-        if part.kind == "convolution" and f"{part.name}.weight" not in found:
-            aim = truth[AIMS[part.name]]
-            values = functional.relu(aim).transpose(0, 1).flatten(1)
-            indices = chosen(values[:, :: max(1, values.shape[1] // 20000)], part.width)
-            weight, bias = fitted(hidden, aim[:, indices], part.kernel, part.stride)
-            found |= {f"{part.name}.weight": weight, f"{part.name}.bias": bias}
-        if part.kind == "block" and f"{part.name}.expand.weight" not in found:
-            found |= drawn(part)
-        hidden = through(part, hidden, convolution)
-        if part.layer and f"head.{part.layer}.weight" not in found:
-            weight, bias = fitted(hidden, functional.relu(truth[AIMS[part.name]]), 1, 1)
-            assert weight.shape[0] == CHANNELS[part.layer]
-            found |= {f"head.{part.layer}.weight": weight, f"head.{part.layer}.bias": bias}
+        names = [*part.convolutions()]
+        answer = None if part.pool else truth.pop(aim(part))
+        if names and f"{names[0]}.weight" not in found:
+            wanted = answer[:, chosen(_columns(answer), part.width)] if part.width < answer.shape[1] else answer
+            filters = torch.einsum("kchw,cd->kdhw", teacher.filters(part.name)[0], restore)
+            found |= _fitted(part, hidden, wanted, filters)
+        weights = [(found[f"{name}.weight"], found.get(f"{name}.bias")) for name in names]
+        hidden = torch.cat([through(part, some, weights) for some in hidden.split(8)])
+        if answer is None:
+            continue
+        restore = torch.eye(part.width)
+        if part.width < answer.shape[1]:
+            head = f"head.{part.layer}"
+            weight, bias = Fit(hidden, functional.relu(answer), 1).whole()
+            restore = weight.flatten(1)
+            if part.headed and f"{head}.weight" not in found:
+                found |= {f"{head}.weight": weight, f"{head}.bias": bias}
     return found
+
+
+def _fitted(part: Part, inputs: Tensor, wanted: Tensor, filters: Tensor) -> dict[str, Tensor]:
+    """The parameters of a part's convolutions. filters: the teacher's, of as many channels as inputs."""
+    if part.ranks is None:
+        weight, bias = Fit(inputs, wanted, part.kernel, part.stride).whole()
+        return {f"{part.name}.weight": weight, f"{part.name}.bias": bias}
+    taken, given = part.ranks
+    weights = []
+    if taken < part.inputs:
+        weights.append(reduction(inputs, filters, taken))
+        inputs = functional.conv2d(inputs, weights[0])
+    *two, bias = Fit(inputs, wanted, part.kernel).of_rank(given)
+    names = (f"{name}.weight" for name in part.convolutions())
+    return dict(zip(names, balanced([*weights, *two]), strict=True)) | {f"{part.name}.expand.bias": bias}
+
+
+def _answers(teacher: Encoder, images: Tensor) -> dict[str, Tensor]:
+    with torch.autocast(images.device.type, torch.bfloat16):
+        parts = [teacher(some) for some in images.split(8)]
+    return {layer: torch.cat([part[layer] for part in parts]) for layer in parts[0]}
+
+
+def _columns(answer: Tensor) -> Tensor:
+    """Some 20,000 places of what a rectifier makes of a layer, (C, places)."""
+    values = functional.relu(answer.float()).transpose(0, 1).flatten(1)
+    return values[:, :: max(1, values.shape[1] // 20_000)]

@@ -1,13 +1,14 @@
-"""The embedded network: a small stand-in for VGG-19 that ships with the package, distilled by training/.
+"""The embedded network: a small stand-in for VGG-19 that ships with the package, made by training/.
 
-It is not VGG-19 and is never called so. It answers to some of VGG-19's layer names with features that approximate
-those of `vgg19_normalised` with average pools, so that weights and experiments carry over. They are linear in its own,
-through 1 x 1 heads. VGG-19: Simonyan & Zisserman (2014), parameters CC BY 4.0.
+It is not VGG-19 and is never called so. It is VGG-19 cut after relu5_1 with its convolutions factored, a 3 x 3 one on few
+channels between two of 1 x 1 (Kim et al. 2016, "Compression of deep convolutional neural networks"), thinned below
+relu2_2, and trained to answer as `vgg19_normalised` with average pools does, so that weights and experiments carry over.
+VGG-19: Simonyan & Zisserman (2014), parameters CC BY 4.0.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylelab.layers import EMBEDDED_LAYERS
+from stylelab.layers import EMBEDDED_LAYERS, channels
 
 LAYERS = EMBEDDED_LAYERS
 PARAMETERS = Path(__file__).parent / "data" / "embedded.safetensors"
@@ -24,69 +25,77 @@ MEAN_RGB = (123.68, 116.779, 103.939)  # of VGG-19's training images, 0-255 (Sim
 
 
 class Part(NamedTuple):
-    """One part of the trunk."""
+    """One part of the trunk: an average pool of two by two, or convolutions with a rectifier behind the last."""
 
-    kind: str  # convolution: kernel x kernel, rectified; pool: average; block: see `EmbeddedEncoder`
     name: str
     inputs: int  # channels
-    width: int  # channels of what it gives; of a block, which gives as many as it takes, those within
-    kernel: int
-    stride: int
-    layer: str | None  # which a linear head reads from what it gives
+    width: int  # channels of what it gives
+    layer: str | None = None  # of VGG-19, that it stands for
+    ranks: tuple[int, int] | None = None  # of one that is factored: channels that its 3 x 3 filters take and give
+    kernel: int = 3
+    stride: int = 1
+
+    @property
+    def pool(self) -> bool:
+        return self.name.startswith("pool")
+
+    @property
+    def headed(self) -> bool:
+        """Whether a linear head, 1 x 1, makes the layer's channels of its own, which are fewer."""
+        return self.layer is not None and self.width < channels(self.layer)
+
+    def convolutions(self) -> dict[str, tuple[int, int, int, int]]:
+        """Name -> shape of the weight of each of its convolutions, in their order; the last has a bias too."""
+        if self.pool:
+            return {}
+        if self.ranks is None:
+            return {self.name: (self.width, self.inputs, self.kernel, self.kernel)}
+        taken, given = self.ranks
+        found = {f"{self.name}.reduce": (taken, self.inputs, 1, 1)} if taken < self.inputs else {}
+        found[f"{self.name}.filter"] = (given, taken, self.kernel, self.kernel)
+        return found | {f"{self.name}.expand": (self.width, given, 1, 1)}
 
 
-TRUNK = tuple(
-    Part(*row)
-    for row in (
-        ("convolution", "conv1_1", 3, 24, 3, 1, "relu1_1"),
-        ("convolution", "conv1_2", 24, 48, 4, 2, None),
-        ("convolution", "conv2_1", 48, 64, 3, 1, "relu2_1"),
-        ("convolution", "conv2_2", 64, 64, 3, 1, "relu2_2"),
-        ("pool", "pool2", 64, 64, 2, 2, None),
-        ("convolution", "conv3_1", 64, 96, 3, 1, "relu3_1"),
-        ("convolution", "conv3_3", 96, 96, 3, 1, None),
-        ("pool", "pool3", 96, 96, 2, 2, None),
-        ("convolution", "conv4_1", 96, 224, 3, 1, "relu4_1"),
-        ("convolution", "conv4_2", 224, 224, 3, 1, "relu4_2"),
-        ("block", "block4_3", 224, 448, 3, 1, None),
-        ("block", "block4_4", 224, 448, 3, 1, None),
-        ("pool", "pool4", 224, 224, 2, 2, None),
-        ("block", "block5_1a", 224, 448, 3, 1, None),
-        ("block", "block5_1b", 224, 448, 3, 1, None),
-        ("block", "block5_1c", 224, 448, 3, 1, None),
-        ("block", "block5_1d", 224, 448, 3, 1, "relu5_1"),
-    )
+TRUNK = (
+    Part("conv1_1", 3, 24, "relu1_1"),
+    Part("conv1_2", 24, 48, kernel=4, stride=2),  # its pool in it
+    Part("conv2_1", 48, 64, "relu2_1", (48, 32)),
+    Part("conv2_2", 64, 128, "relu2_2", (32, 32)),
+    Part("pool2", 128, 128),
+    Part("conv3_1", 128, 256, "relu3_1", (48, 48)),
+    Part("conv3_2", 256, 256, None, (48, 48)),
+    Part("conv3_3", 256, 256, None, (48, 48)),
+    Part("conv3_4", 256, 256, None, (48, 48)),
+    Part("pool3", 256, 256),
+    Part("conv4_1", 256, 512, "relu4_1", (64, 96)),
+    Part("conv4_2", 512, 512, "relu4_2", (96, 96)),
+    Part("conv4_3", 512, 512, None, (128, 128)),
+    Part("conv4_4", 512, 512, None, (176, 176)),
+    Part("pool4", 512, 512),
+    Part("conv5_1", 512, 512, "relu5_1", (288, 288)),
 )
-CHANNELS = {
-    "relu1_1": 64, "relu2_1": 128, "relu2_2": 128, "relu3_1": 256, "relu4_1": 512, "relu4_2": 512, "relu5_1": 512,
-}  # fmt: skip
 
 
-def layer_shapes() -> dict[str, tuple[int, int, int, int]]:
-    """Name of every convolution -> shape of its weight; each has a bias of the first length too."""
-    shapes = {}
-    for part in TRUNK:
-        if part.kind == "convolution":
-            shapes[part.name] = (part.width, part.inputs, part.kernel, part.kernel)
-        if part.kind == "block":
-            shapes[f"{part.name}.expand"] = (part.width, part.inputs, 1, 1)
-            shapes[f"{part.name}.filter"] = (part.width, 1, part.kernel, part.kernel)
-            shapes[f"{part.name}.project"] = (part.inputs, part.width, 1, 1)
-        if part.layer:
-            outputs = part.inputs if part.kind == "block" else part.width
-            shapes[f"head.{part.layer}"] = (CHANNELS[part.layer], outputs, 1, 1)
+def parameter_shapes(parts: Sequence[Part] = TRUNK) -> dict[str, tuple[int, ...]]:
+    """Name in the file -> shape of every parameter."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for part in parts:
+        convolutions = part.convolutions()
+        shapes |= {f"{name}.weight": shape for name, shape in convolutions.items()}
+        if convolutions:
+            shapes[f"{[*convolutions][-1]}.bias"] = (part.width,)
+        if part.headed:
+            shapes[f"head.{part.layer}.weight"] = (channels(part.layer), part.width, 1, 1)
+            shapes[f"head.{part.layer}.bias"] = (channels(part.layer),)
     return shapes
 
 
 class EmbeddedEncoder(nn.Module):
     """Images (N, 3, H, W), sRGB in [0, 1] -> {layer: features}, the features in vgg19_normalised's scale.
 
-    Each layer named is (N, CHANNELS[layer], H / 2^(block - 1), W / 2^(block - 1)), sizes rounded down, in the type of
-    the parameters. The trunk is cut after the deepest layer asked for. Parameters are frozen; the gradient flows to
-    the images.
-
-    A block is x + P relu(D relu(E x)): E and P mix channels at each place, D filters each channel within on its own
-    (Sandler et al. 2018, "MobileNetV2", whose batch normalisation it has no use for).
+    Each layer named is (N, channels, H / 2^(block - 1), W / 2^(block - 1)), as many channels as of VGG-19 and sizes
+    rounded down, in the type of the parameters. The trunk is cut after the deepest layer asked for. Parameters are
+    frozen; the gradient flows to the images.
     """
 
     def __init__(self, layers: Sequence[str], parameters: Mapping[str, Tensor]):
@@ -97,50 +106,47 @@ class EmbeddedEncoder(nn.Module):
             raise ValueError(f"layers: the embedded network has {', '.join(LAYERS)}; got {found}")
         self.layers = tuple(layer for layer in LAYERS if layer in layers)
         self.trunk = _cut(self.layers)
-        self.convolutions = nn.ParameterDict()
-        wanted = {part.name for part in self.trunk} | {f"head.{layer}" for layer in self.layers}
-        for name in layer_shapes():
-            if name not in wanted and name.rpartition(".")[0] not in wanted:
-                continue
-            for part in ("weight", "bias"):
-                value = parameters[f"{name}.{part}"].float()
-                if part == "weight":
+        self.values = nn.ParameterDict()
+        wanted = [name for part in self.trunk for name in part.convolutions()]
+        wanted += [f"head.{part.layer}" for part in self.trunk if part.headed and part.layer in self.layers]
+        for name in parameter_shapes():
+            if name.rpartition(".")[0] in wanted:
+                value = parameters[name].float()
+                if value.ndim > 1:
                     value = value.contiguous(memory_format=torch.channels_last)
-                self.convolutions[f"{name}/{part}".replace(".", "/")] = nn.Parameter(value, requires_grad=False)
+                self.values[name.replace(".", "/")] = nn.Parameter(value, requires_grad=False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return self.above(preprocess(images).to(next(self.parameters()).dtype))
-
-    def above(self, hidden: Tensor, below: str | None = None) -> dict[str, Tensor]:
-        """The features of the layers above a part of the trunk, from what that gives; None: from the bottom."""
-        names = [part.name for part in self.trunk]
+        hidden = preprocess(images).to(next(self.parameters()).dtype)
         features = {}
-        for part in self.trunk[names.index(below) + 1 if below else 0 :]:
-            hidden = through(part, hidden, self.convolution)
+        for part in self.trunk:
+            hidden = through(part, hidden, self.convolutions(part))
             if part.layer in self.layers:
-                features[part.layer] = _convolve(hidden, *self.convolution(f"head.{part.layer}"))
+                head = self.head(part)
+                features[part.layer] = functional.conv2d(hidden, *head) if head else hidden
         return features
 
-    def convolution(self, name: str) -> tuple[Tensor, Tensor]:
-        """The weight and the bias of a convolution of the trunk, or of the head of a layer: head.relu1_1."""
-        weight, bias = (self.convolutions[f"{name}/{part}".replace(".", "/")] for part in ("weight", "bias"))
-        return weight, bias
+    def convolutions(self, part: Part) -> list[tuple[Tensor, Tensor | None]]:
+        """Weight and bias of each convolution of a part of the trunk."""
+        return [self._named(name) for name in part.convolutions()]
+
+    def head(self, part: Part) -> tuple[Tensor, Tensor] | None:
+        """Weight and bias of the head of a part, if it has one."""
+        return self._named(f"head.{part.layer}") if part.headed else None
+
+    def _named(self, name: str) -> tuple[Tensor, Tensor | None]:
+        weight, bias = (f"{name}.{kind}".replace(".", "/") for kind in ("weight", "bias"))
+        return self.values[weight], self.values[bias] if bias in self.values else None
 
 
-def through(part: Part, inputs: Tensor, convolution: Callable[[str], tuple[Tensor, Tensor]]) -> Tensor:
-    """What a part of the trunk gives. convolution: gives weight and bias by the names of `layer_shapes`."""
-    if part.kind == "pool":
+def through(part: Part, inputs: Tensor, convolutions: Sequence[tuple[Tensor, Tensor | None]]) -> Tensor:
+    """What a part of the trunk gives."""
+    if part.pool:
         return functional.avg_pool2d(inputs, 2)
-    if part.kind == "convolution":
-        return functional.relu(_convolve(inputs, *convolution(part.name), part.stride))
-    inner = functional.relu(_convolve(inputs, *convolution(f"{part.name}.expand")))
-    inner = functional.relu(_convolve(inner, *convolution(f"{part.name}.filter")))
-    return inputs + _convolve(inner, *convolution(f"{part.name}.project"))
-
-
-def _convolve(inputs: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
-    around, groups = (weight.shape[-1] - 1) // 2, inputs.shape[1] // weight.shape[1]
-    return functional.conv2d(inputs, weight, bias, stride, padding=around, groups=groups)
+    for weight, bias in convolutions:
+        around = (weight.shape[-1] - 1) // 2
+        inputs = functional.conv2d(inputs, weight, bias, part.stride, padding=around)
+    return functional.relu(inputs)
 
 
 def preprocess(images: Tensor) -> Tensor:

@@ -27,8 +27,8 @@ class Convolution:
         self.bias = bias.to(arithmetic)
         rounded = filters.to(arithmetic)
         around = 1 if padding == "zeros" else 2  # else the gradient of the padding itself is wanted too
-        self.back = _packed(rounded.flip(2, 3).transpose(0, 1), padding=around)
-        self.ahead = _packed(self._ahead_filters(filters, rounded), padding=2 - around)
+        self.back = packed(rounded.flip(2, 3).transpose(0, 1), padding=around)
+        self.ahead = packed(self._ahead_filters(filters, rounded), padding=2 - around)
 
     def _ahead_filters(self, filters: Tensor, rounded: Tensor) -> Tensor:
         return rounded
@@ -68,7 +68,8 @@ class FirstConvolution(Convolution):
         return super().forward(inputs, rectified=rectified)
 
 
-def _packed(filters: Tensor, *, padding: int) -> Direct | Winograd:
+def packed(filters: Tensor, *, padding: int) -> Direct | Winograd:
+    """Filters (out, in, height, width) laid out for the way that is fastest here."""
     if winograd.pays(filters):
         return Winograd(filters, padding=padding)
     return Direct(filters, padding=(padding, padding))

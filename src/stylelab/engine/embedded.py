@@ -1,6 +1,6 @@
 """The embedded network walked ahead and back, its heads folded into the errors.
 
-A layer's features are F = W f + b, C = 64 to 512 channels from c = 24 to 256 of its own. They lie in c + 1 dimensions:
+Below relu2_2 a layer's features are F = W f + b, C = 64 or 128 channels from c of its own. They lie in c + 1 dimensions:
 [W b] = Q R with orthonormal columns Q, so y = R [f; 1] has the same inner products as F, and F is never computed. A
 Gram matrix of F is Q R G R' Q' with G that of [f; 1], (C / c)^2 times less work.
 """
@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylelab.embedded import EmbeddedEncoder, Part, preprocess
-from stylelab.engine.convolution import Convolution, FirstConvolution
+from stylelab.engine import targets
+from stylelab.engine.convolution import FirstConvolution, packed
 from stylelab.engine.direct import Direct, add_product_, inner_products, products_beyond, rows
-from stylelab.engine.passes import Pool, rectify_
+from stylelab.engine.passes import Band, Pool, rectify_
 from stylelab.losses import Comparison, accumulable
 
 
@@ -31,39 +32,40 @@ class EmbeddedEngine:
     def __init__(self, encoder: EmbeddedEncoder, arithmetic: torch.dtype) -> None:
         self.arithmetic = arithmetic
         self.steps = [(part.layer, _step(encoder, part, arithmetic)) for part in encoder.trunk]
-        self.heads = {layer: Head(*encoder.convolution(f"head.{layer}")) for layer in encoder.layers}
+        heads = {part.layer: encoder.head(part) for part in encoder.trunk if part.layer in encoder.layers}
+        self.heads = {layer: Head(*head) if head else None for layer, head in heads.items()}
 
     @torch.no_grad()
     def features(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """The features of images as `EmbeddedEncoder` gives them."""
         own = self._ahead(images, layers)
-        return {layer: self.heads[layer].features(own[layer]) for layer in layers}
+        return {layer: head.features(own[layer]) if (head := self.heads[layer]) else own[layer] for layer in layers}
 
     @torch.no_grad()
     def grams(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """The Gram matrices of images, (N, C, C) each, summed in float32 or wider."""
         own = self._ahead(images, layers)
-        return {layer: self.heads[layer].gram(own[layer]) for layer in layers}
+        return {layer: head.gram(own[layer]) if (head := self.heads[layer]) else _mean_products(accumulable(own[layer])) for layer in layers}
 
     def against(self, comparisons: Sequence[Comparison]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """What compares a canvas, as `Autograd.against` does, with targets that `features` and `grams` gave."""
-        targets = [_target(each, self.heads[each.layer], self.arithmetic) for each in comparisons]
-        return partial(self._compare, [each.layer for each in comparisons], targets)
+        wanted = [_target(each, self.heads[each.layer], self.arithmetic) for each in comparisons]
+        return partial(self._compare, [each.layer for each in comparisons], wanted)
 
     @torch.no_grad()
     def _compare(
-        self, layers: Sequence[str], targets: Sequence["Style | Content"], canvas: Tensor
+        self, layers: Sequence[str], wanted: Sequence["Target"], canvas: Tensor
     ) -> tuple[Tensor, Tensor]:
         kept: list[Tensor] = []
         own = self._ahead(canvas, layers, kept)
-        errors = torch.stack([target.error(own[layer]) for layer, target in zip(layers, targets, strict=True)])
+        errors = torch.stack([target.error(own[layer]) for layer, target in zip(layers, wanted, strict=True)])
         gradient = None
         for layer, step in reversed(self.steps[: len(kept)]):
             features = kept.pop()
             if isinstance(step, Pool):
                 gradient = step.backward(gradient, None, size=features.shape[2:])
                 continue
-            for target in [target for place, target in zip(layers, targets, strict=True) if layer == place]:
+            for target in [target for place, target in zip(layers, wanted, strict=True) if layer == place]:
                 gradient = target.pull_(torch.zeros_like(features) if gradient is None else gradient, features)
             gradient = step.backward(gradient, features)
         return errors, gradient.to(canvas.dtype)
@@ -82,23 +84,22 @@ class EmbeddedEngine:
         return found
 
 
-def _step(encoder: EmbeddedEncoder, part: Part, arithmetic: torch.dtype) -> "Pool | Block | Rectified":
-    if part.kind == "pool":
+def _step(encoder: EmbeddedEncoder, part: Part, arithmetic: torch.dtype) -> "Pool | Rectified":
+    if part.pool:
         return Pool("average", 1.0)
-    if part.kind == "block":
-        names = (f"{part.name}.{each}" for each in ("expand", "filter", "project"))
-        return Block(*(encoder.convolution(name) for name in names), arithmetic)
-    weight, bias = encoder.convolution(part.name)
+    convolutions = encoder.convolutions(part)
+    if part.ranks:
+        return Rectified(Factored([weight for weight, _ in convolutions], convolutions[-1][1], arithmetic))
+    ((weight, bias),) = convolutions
     if part.stride == 2:
         return Rectified(HalvingConvolution(weight, bias, arithmetic))
-    kind = FirstConvolution if weight.shape[1] == 3 else Convolution
-    return Rectified(kind(weight, bias, padding="zeros", arithmetic=arithmetic))
+    return Rectified(FirstConvolution(weight, bias, padding="zeros", arithmetic=arithmetic))
 
 
 class Rectified:
     """A convolution and a rectifier."""
 
-    def __init__(self, convolution: "Convolution | HalvingConvolution | Pointwise | Depthwise") -> None:
+    def __init__(self, convolution: "FirstConvolution | HalvingConvolution | Factored") -> None:
         self.convolution = convolution
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -109,63 +110,31 @@ class Rectified:
         return self.convolution.backward(rectify_(gradient, features))
 
 
-class Block:
-    """x + P relu(D relu(E x)), as of `EmbeddedEncoder`; each is given by its weight and bias."""
+class Factored:
+    """Convolutions one after another, nothing between them, so that nothing is kept for the way back.
 
-    def __init__(
-        self,
-        expand: tuple[Tensor, Tensor],
-        filtering: tuple[Tensor, Tensor],
-        project: tuple[Tensor, Tensor],
-        arithmetic: torch.dtype,
-    ) -> None:
-        self.inner = Rectified(Pointwise(*expand, arithmetic)), Rectified(Depthwise(*filtering, arithmetic))
-        self.project = Pointwise(*project, arithmetic)
+    Args:
+        weights: (out, in, 1, 1) or (out, in, 3, 3) each.
+        bias: of the last.
+    """
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        self.kept, here = [], inputs
-        for step in self.inner:
-            here = step.forward(here)
-            self.kept.append(here)
-        return self.project.forward(here, rectified=False).add_(inputs)
-
-    def backward(self, gradient: Tensor, features: Tensor) -> Tensor:
-        """The gradient at the inputs from that at the features, which need not be known."""
-        here = self.project.backward(gradient)
-        for step in reversed(self.inner):
-            here = step.backward(here, self.kept.pop())
-        return here.add_(gradient)
-
-
-class Pointwise:
-    """A 1 x 1 convolution. weight: (out, in, 1, 1)."""
-
-    def __init__(self, weight: Tensor, bias: Tensor, arithmetic: torch.dtype) -> None:
-        rounded = weight.to(arithmetic)
+    def __init__(self, weights: Sequence[Tensor], bias: Tensor, arithmetic: torch.dtype) -> None:
+        rounded = [weight.to(arithmetic) for weight in weights]
         self.bias = bias.to(arithmetic)
-        self.ahead = Direct(rounded, padding=(0, 0))
-        self.back = Direct(rounded.transpose(0, 1), padding=(0, 0))
+        self.ahead = [packed(weight, padding=weight.shape[-1] // 2) for weight in rounded]
+        turned = [weight.flip(2, 3).transpose(0, 1) for weight in reversed(rounded)]
+        self.back = [packed(weight, padding=weight.shape[-1] // 2) for weight in turned]
 
     def forward(self, inputs: Tensor, *, rectified: bool) -> Tensor:
-        return self.ahead(inputs, self.bias, rectified=rectified)
+        *first, last = self.ahead
+        for convolution in first:
+            inputs = convolution(inputs)
+        return last(inputs, self.bias, rectified=rectified)
 
     def backward(self, gradient: Tensor) -> Tensor:
-        return self.back(gradient)
-
-
-class Depthwise:
-    """A 3 x 3 convolution of each channel by itself. weight: (channels, 1, 3, 3)."""
-
-    def __init__(self, weight: Tensor, bias: Tensor, arithmetic: torch.dtype) -> None:
-        self.ahead, self.bias = weight.to(arithmetic), bias.to(arithmetic)
-        self.back = self.ahead.flip(2, 3).contiguous()
-
-    def forward(self, inputs: Tensor, *, rectified: bool) -> Tensor:
-        found = F.conv2d(inputs, self.ahead, self.bias, padding=1, groups=len(self.ahead))
-        return found.relu_() if rectified else found
-
-    def backward(self, gradient: Tensor) -> Tensor:
-        return F.conv2d(gradient, self.back, padding=1, groups=len(self.back))
+        for convolution in self.back:
+            gradient = convolution(gradient)
+        return gradient
 
 
 class HalvingConvolution:
@@ -207,12 +176,13 @@ class Head:
 
     def gram(self, own: Tensor) -> Tensor:
         """F's: (N, c, H, W) -> (N, C, C)."""
-        return self.whole @ with_one(*_moments(accumulable(rows(own)))) @ self.whole.T
+        own = accumulable(own)
+        return self.whole @ with_one(_mean_products(own), own.mean(dim=(2, 3))) @ self.whole.T
 
 
-def _moments(own: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean products (N, c, c) and means (N, c) of rows (N, places, c)."""
-    return inner_products(own).div_(own.shape[1]), own.mean(dim=1)
+def _mean_products(features: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C, C)."""
+    return inner_products(features).div_(features.shape[2] * features.shape[3])
 
 
 def with_one(products: Tensor, means: Tensor) -> Tensor:
@@ -244,11 +214,10 @@ class Style:
 
     def error(self, own: Tensor) -> Tensor:
         """The mean squared difference of the Gram matrices, (N,)."""
-        here = rows(own)
-        expected = self.expected.expand(len(here), -1, -1)
-        beyond = products_beyond(here, expected, share=1.0, factor=1 / here.shape[1])
+        expected = self.expected.expand(len(own), -1, -1)
+        beyond = products_beyond(own, expected, share=1.0, factor=1 / (own.shape[2] * own.shape[3]))
         products = accumulable(beyond) + accumulable(self.expected)
-        means = here.mean(dim=1, dtype=products.dtype)
+        means = rows(own).mean(dim=1, dtype=products.dtype)
         self.difference = self.head.root @ with_one(products, means) @ self.head.root.T - self.wanted
         return self.difference.square().sum(dim=(1, 2)) / self.head.channels**2
 
@@ -286,7 +255,32 @@ class Content:
         return gradient.add_(self.back(self.difference.mul_(factor)))
 
 
-def _target(comparison: Comparison, head: Head, arithmetic: torch.dtype) -> Style | Content:
+class Headless:
+    """A target of features that need no head."""
+
+    def __init__(self, target: targets.Style | targets.Content) -> None:
+        self.target = target
+
+    def error(self, own: Tensor) -> Tensor:
+        """The mean squared difference, (N,)."""
+        self.whole = Band(0, own.shape[2], own.shape[2])
+        self.target.begin()
+        self.target.add(own, self.whole)
+        return self.target.error()
+
+    def pull_(self, gradient: Tensor, own: Tensor) -> Tensor:
+        """Add the gradient of strength * error to that at f, in place."""
+        return self.target.pull_(gradient, own, self.whole, 0)
+
+
+Target = Style | Content | Headless
+
+
+def _target(comparison: Comparison, head: Head | None, arithmetic: torch.dtype) -> Target:
+    if head is None and comparison.kind == "content":
+        return Headless(targets.Content(comparison.target, comparison.strength))
+    if head is None:
+        return Headless(targets.Style(comparison.target, comparison.strength, arithmetic))
     if comparison.kind == "content":
         return Content(head, comparison.target, comparison.strength)
     return Style(head, comparison.target, comparison.strength, arithmetic)

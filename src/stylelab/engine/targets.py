@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from stylelab.engine.direct import add_product_, inner_products, products_beyond, rows
+from stylelab.engine.direct import add_product_, inner_products, products_beyond
 from stylelab.engine.passes import Band
 from stylelab.losses import accumulable
 
@@ -46,9 +46,9 @@ class Style:
         self.difference: Tensor | None = None
 
     def add(self, features: Tensor, band: Band) -> None:
-        own, positions = rows(features), band.height * features.shape[-1]
-        share = own.shape[1] / positions
-        part = accumulable(products_beyond(own, self.expected, share=share, factor=1 / positions))
+        positions = band.height * features.shape[-1]
+        share = features.shape[2] / band.height
+        part = accumulable(products_beyond(features, self.expected, share=share, factor=1 / positions))
         self.positions = positions
         self.difference = part if self.difference is None else self.difference.add_(part)
 
@@ -89,7 +89,8 @@ class Content:
     def pull_(self, gradient: Tensor, features: Tensor, band: Band, reach: int) -> Tensor:
         factor = self.strength.view(-1, 1, 1, 1) * (2 / self.features[0].numel())
         expected = band.of(self.features, reach)
-        return gradient.add_((accumulable(features) - accumulable(expected)) * factor)
+        difference = (accumulable(features) - accumulable(expected)).mul_(factor)
+        return gradient.add_(difference.to(gradient.dtype))  # a sum of two types would take ten times as long
 
 
 class Gram:
@@ -99,8 +100,7 @@ class Gram:
         self.sum: Tensor | None = None
 
     def add(self, features: Tensor, band: Band) -> None:
-        own = accumulable(rows(features))
-        part = inner_products(own).div_(band.height * features.shape[-1])
+        part = inner_products(accumulable(features)).div_(band.height * features.shape[-1])
         self.sum = part if self.sum is None else self.sum.add_(part)
 
 

@@ -14,7 +14,9 @@ LEAST_FILTERS = 64 * 64  # with fewer the sums take what the multiplications sav
 
 def pays(filters: Tensor) -> bool:
     """Whether `Winograd` is quicker than `Direct` here: in bfloat16 its error would show, on a GPU cuDNN chooses."""
-    return filters.dtype == torch.float32 and onednn_takes(filters) and filters[:, :, 0, 0].numel() >= LEAST_FILTERS
+    if filters.dtype != torch.float32 or filters.shape[2:] != (3, 3) or not onednn_takes(filters):
+        return False
+    return filters[:, :, 0, 0].numel() >= LEAST_FILTERS
 
 
 class Winograd:
