@@ -26,7 +26,7 @@ from training.muon import Muon
 from training.start import AIMS, starting_parameters
 from training.teacher import encoder, normalised
 
-FITTED = 160  # crops of 192 pixels, to which the first parameters are fitted
+FITTED = 280  # crops of 192 pixels, to which the first parameters are fitted
 AVERAGING = 0.998  # of the exported parameters over the last some 500 batches
 
 

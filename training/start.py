@@ -1,7 +1,7 @@
 """Parameters to start from: VGG-19 thinned and factored, each convolution refitted by least squares.
 
-Layer by layer, from what the student has before it, so that each layer makes up for the errors of those before (Zhang et
-al. 2016, "Accelerating very deep convolutional networks for classification and detection"; their rectifiers are left
+Layer by layer, from what the student has before it, so that each layer makes up for the errors of those before (Zhang
+et al. 2016, "Accelerating very deep convolutional networks for classification and detection"; their rectifiers are left
 out here). Where the student has fewer channels, a subset of the teacher's filters is chosen that explains the others
 best, by pivoted Cholesky (He, Zhang & Sun 2017, "Channel pruning").
 """

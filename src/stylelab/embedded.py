@@ -1,9 +1,9 @@
 """The embedded network: a small stand-in for VGG-19 that ships with the package, made by training/.
 
-It is not VGG-19 and is never called so. It is VGG-19 cut after relu5_1 with its convolutions factored, a 3 x 3 one on few
-channels between two of 1 x 1 (Kim et al. 2016, "Compression of deep convolutional neural networks"), thinned below
-relu2_2, and trained to answer as `vgg19_normalised` with average pools does, so that weights and experiments carry over.
-VGG-19: Simonyan & Zisserman (2014), parameters CC BY 4.0.
+It is not VGG-19 and is never called so. It is VGG-19 cut after relu5_1, of fewer channels up to relu4_1, its
+convolutions factored, a 3 x 3 one on few channels between two of 1 x 1 (Kim et al. 2016, "Compression of deep
+convolutional neural networks"), trained to answer as `vgg19_normalised` with average pools does, so that weights and
+experiments carry over. VGG-19: Simonyan & Zisserman (2014), parameters CC BY 4.0.
 """
 
 import hashlib
@@ -60,19 +60,19 @@ TRUNK = (
     Part("conv1_1", 3, 24, "relu1_1"),
     Part("conv1_2", 24, 48, kernel=4, stride=2),  # its pool in it
     Part("conv2_1", 48, 64, "relu2_1", (48, 32)),
-    Part("conv2_2", 64, 128, "relu2_2", (32, 32)),
-    Part("pool2", 128, 128),
-    Part("conv3_1", 128, 256, "relu3_1", (48, 48)),
-    Part("conv3_2", 256, 256, None, (48, 48)),
-    Part("conv3_3", 256, 256, None, (48, 48)),
-    Part("conv3_4", 256, 256, None, (48, 48)),
-    Part("pool3", 256, 256),
-    Part("conv4_1", 256, 512, "relu4_1", (64, 96)),
-    Part("conv4_2", 512, 512, "relu4_2", (96, 96)),
+    Part("conv2_2", 64, 96, "relu2_2", (32, 32)),
+    Part("pool2", 96, 96),
+    Part("conv3_1", 96, 160, "relu3_1", (48, 48)),
+    Part("conv3_2", 160, 192, None, (48, 48)),
+    Part("conv3_3", 192, 192, None, (48, 48)),
+    Part("conv3_4", 192, 192, None, (48, 48)),
+    Part("pool3", 192, 192),
+    Part("conv4_1", 192, 384, "relu4_1", (64, 96)),
+    Part("conv4_2", 384, 512, "relu4_2", (96, 96)),
     Part("conv4_3", 512, 512, None, (128, 128)),
-    Part("conv4_4", 512, 512, None, (176, 176)),
+    Part("conv4_4", 512, 512, None, (160, 160)),
     Part("pool4", 512, 512),
-    Part("conv5_1", 512, 512, "relu5_1", (288, 288)),
+    Part("conv5_1", 512, 512, "relu5_1", (256, 256)),
 )
 
 
@@ -136,7 +136,7 @@ class EmbeddedEncoder(nn.Module):
 
     def _named(self, name: str) -> tuple[Tensor, Tensor | None]:
         weight, bias = (f"{name}.{kind}".replace(".", "/") for kind in ("weight", "bias"))
-        return self.values[weight], self.values[bias] if bias in self.values else None
+        return self.values[weight], self.values.get(bias)
 
 
 def through(part: Part, inputs: Tensor, convolutions: Sequence[tuple[Tensor, Tensor | None]]) -> Tensor:

@@ -55,17 +55,28 @@ class FirstConvolution(Convolution):
     """
 
     def _ahead_filters(self, filters: Tensor, rounded: Tensor) -> Tensor:
-        if self.arithmetic == filters.dtype:
-            return rounded
-        return torch.cat((rounded, rounded, (filters - rounded.float()).to(self.arithmetic)), dim=1)
+        return split_filters(filters, self.arithmetic)
 
     def forward(self, inputs: Tensor, *, rectified: bool) -> Tensor:
         """As of every convolution, of inputs in float32."""
-        if self.arithmetic != inputs.dtype:
-            rounded = inputs.to(self.arithmetic)
-            rest = (inputs - rounded.float()).to(self.arithmetic)
-            inputs = torch.cat((rounded, rest, rounded), dim=1).contiguous(memory_format=torch.channels_last)
-        return super().forward(inputs, rectified=rectified)
+        return super().forward(split_inputs(inputs, self.arithmetic), rectified=rectified)
+
+
+def split_filters(filters: Tensor, arithmetic: torch.dtype) -> Tensor:
+    """Filters that go with what `split_inputs` makes of inputs: (out, in, h, w) -> (out, in or 3 in, h, w)."""
+    rounded = filters.to(arithmetic)
+    if rounded.dtype == filters.dtype:
+        return rounded
+    return torch.cat((rounded, rounded, (filters - rounded.float()).to(arithmetic)), dim=1)
+
+
+def split_inputs(inputs: Tensor, arithmetic: torch.dtype) -> Tensor:
+    """In a type of fewer digits inputs three times over, as `FirstConvolution` says: channels-last."""
+    if arithmetic == inputs.dtype:
+        return inputs
+    rounded = inputs.to(arithmetic)
+    rest = (inputs - rounded.float()).to(arithmetic)
+    return torch.cat((rounded, rest, rounded), dim=1).contiguous(memory_format=torch.channels_last)
 
 
 def packed(filters: Tensor, *, padding: int) -> Direct | Winograd:

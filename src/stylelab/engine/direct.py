@@ -13,16 +13,17 @@ class Direct:
     Args:
         filters: (out, in, height, width), in the type that it computes in.
         padding: rows and columns of zeros on each side.
+        stride: places between those that it is taken at, along both axes.
     """
 
-    def __init__(self, filters: Tensor, *, padding: Sequence[int]) -> None:
-        self.padding = list(padding)
+    def __init__(self, filters: Tensor, *, padding: Sequence[int], stride: int = 1) -> None:
+        self.padding, self.stride = list(padding), [stride, stride]
         self.filters = filters.contiguous(memory_format=torch.channels_last)
         pointwise = filters.shape[2:] == (1, 1) and not any(padding)
         self.matrix = filters[:, :, 0, 0].contiguous() if pointwise and onednn_takes(filters) else None
         if self.matrix is None and onednn_takes(filters):
             reorder = torch.ops.mkldnn._reorder_convolution_weight
-            self.filters = reorder(self.filters, self.padding, [1, 1], [1, 1], 1, None)
+            self.filters = reorder(self.filters, self.padding, self.stride, [1, 1], 1, None)
 
     def __call__(self, inputs: Tensor, bias: Tensor | None = None, *, rectified: bool = False) -> Tensor:
         """(N, in, H, W) -> (N, out, H', W'), channels-last, rectified within the same pass over memory if wanted."""
@@ -35,9 +36,9 @@ class Direct:
         if self.filters.is_mkldnn:
             ones, after = [1, 1], "relu" if rectified else "none"
             return torch.ops.mkldnn._convolution_pointwise(
-                inputs, self.filters, bias, self.padding, ones, ones, 1, after, [], ""
+                inputs, self.filters, bias, self.padding, self.stride, ones, 1, after, [], ""
             )
-        found = F.conv2d(inputs, self.filters, bias, padding=self.padding)
+        found = F.conv2d(inputs, self.filters, bias, self.stride, self.padding)
         found = found.contiguous(memory_format=torch.channels_last)
         return found.relu_() if rectified else found
 

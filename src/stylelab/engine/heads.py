@@ -1,0 +1,124 @@
+"""What a layer of the embedded network is compared with where a linear head reads it, the head never applied.
+
+A layer's features are F = W f + b, C = 64 to 512 channels from c of the network's own. They lie in c + 1 dimensions:
+[W b] = Q R with orthonormal columns Q, so y = R [f; 1] has the same inner products as F, and F is never computed. A
+Gram matrix of F is Q R G R' Q' with G that of [f; 1], (C / c)^2 times less work.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylelab.engine.direct import Direct, add_product_, inner_products, products_beyond, rows
+from stylelab.losses import accumulable
+
+GROUP = 32  # places whose sum is rounded to a type of few digits, before sums are added up in float32
+
+
+class Head:
+    """A linear head, in the basis Q of what it can reach.
+
+    Args:
+        weight: (C, c, 1, 1), with c + 1 <= C.
+        bias: (C,).
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.whole = torch.cat([weight.flatten(1), bias[:, None]], dim=1)  # (C, c + 1)
+        basis, root = torch.linalg.qr(self.whole.double())
+        self.basis, self.root = basis.to(weight.dtype), root.to(weight.dtype)
+        self.channels = len(weight)
+
+    def features(self, own: Tensor) -> Tensor:
+        """F: (N, c, H, W) -> (N, C, H, W)."""
+        whole = self.whole.to(own.dtype)
+        return F.conv2d(own, whole[:, :-1, None, None], whole[:, -1])
+
+    def gram(self, own: Tensor) -> Tensor:
+        """F's: (N, c, H, W) -> (N, C, C)."""
+        own = accumulable(own)
+        products = inner_products(own) / (own.shape[2] * own.shape[3])
+        return self.whole @ with_one(products, own.mean(dim=(2, 3))) @ self.whole.T
+
+
+def with_one(products: Tensor, means: Tensor) -> Tensor:
+    """The mean products of [f; 1], (N, c + 1, c + 1), from those of f, (N, c, c), and its means, (N, c)."""
+    ones = means.new_ones(len(means), 1)
+    return torch.cat([torch.cat([products, means[:, :, None]], 2), torch.cat([means, ones], 1)[:, None]], 1)
+
+
+@dataclass
+class Style:
+    """A Gram matrix of F, as a target of f.
+
+    Args:
+        gram: (1 or N, C, C), one that `Head.gram` gives, or a mean of such.
+        strength: (1 or N,); multiplies the mean squared difference.
+    """
+
+    head: Head
+    gram: Tensor
+    strength: Tensor
+    arithmetic: torch.dtype
+
+    def __post_init__(self) -> None:
+        self.wanted = self.head.basis.T @ self.gram @ self.head.basis
+        # About what f's products should be. Subtracted before the sum is rounded, so that few digits are lost.
+        inverse = torch.linalg.pinv(self.head.root.double())
+        likely = (inverse @ self.wanted.double() @ inverse.T)[:, :-1, :-1]
+        self.expected = likely.to(self.arithmetic)
+
+    def error(self, own: Tensor, places: int | None = None) -> Tensor:
+        """The mean squared difference of the Gram matrices, (N,). places: those that are no noughts between others."""
+        self.places = own.shape[2] * own.shape[3] if places is None else places
+        expected = self.expected.expand(len(own), -1, -1)
+        beyond = products_beyond(own, expected, share=1.0, factor=1 / self.places)
+        products = accumulable(beyond) + accumulable(self.expected)
+        means = sums(own) / self.places
+        self.difference = self.head.root @ with_one(products, means) @ self.head.root.T - self.wanted
+        return self.difference.square().sum(dim=(1, 2)) / self.head.channels**2
+
+    def pull_(self, gradient: Tensor, own: Tensor) -> Tensor:
+        """Add the gradient of strength * error to that at f, in place."""
+        factor = 4 / (self.head.channels**2 * self.places) * self.strength.view(-1, 1, 1)
+        slope = (self.head.root.T @ (self.difference * factor) @ self.head.root).to(own.dtype)
+        return add_product_(gradient, own, slope[:, :-1, :-1].contiguous(), slope[:, :-1, -1].contiguous())
+
+
+class Content:
+    """Features F, as a target of f.
+
+    Args:
+        features: (1 or N, C, H, W), some that `Head.features` gives.
+        strength: (1 or N,); multiplies the mean squared difference.
+    """
+
+    def __init__(self, head: Head, features: Tensor, strength: Tensor) -> None:
+        self.strength, self.count = strength, features[0].numel()
+        root, basis = (matrix.to(features.dtype)[:, :, None, None] for matrix in (head.root, head.basis))
+        self.wanted = F.conv2d(features, basis.transpose(0, 1)).contiguous(memory_format=torch.channels_last)
+        self.bias = root[:, -1].flatten()
+        self.ahead = Direct(root[:, :-1], padding=(0, 0))
+        self.back = Direct(root[:, :-1].transpose(0, 1), padding=(0, 0))
+
+    def error(self, own: Tensor) -> Tensor:
+        """The mean squared difference of the features, (N,)."""
+        self.difference = self.ahead(own, self.bias).sub_(self.wanted)
+        return accumulable(self.difference).square().sum(dim=(1, 2, 3)) / self.count
+
+    def pull_(self, gradient: Tensor, own: Tensor) -> Tensor:
+        """Add the gradient of strength * error to that at f, in place."""
+        factor = (2 / self.count) * self.strength.view(-1, 1, 1, 1)
+        return gradient.add_(self.back(self.difference.mul_(factor)))
+
+
+def sums(features: Tensor) -> Tensor:
+    """Of each channel over all places: channels-last (N, C, H, W) -> (N, C), in float32 or wider."""
+    own = rows(features)
+    if own.dtype == accumulable(own[:, :0]).dtype:
+        return own.sum(dim=1)
+    whole = own.shape[1] // GROUP * GROUP
+    groups = own[:, :whole].unflatten(1, (-1, GROUP)).sum(dim=2)  # converting each number would take ten times as long
+    return accumulable(groups).sum(dim=1) + accumulable(own[:, whole:]).sum(dim=1)
