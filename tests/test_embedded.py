@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stylelab import images, parameters, pictures
-from stylelab.embedded import LAYERS, PARAMETERS, TRUNK, EmbeddedEncoder, layer_shapes, load_parameters
+from stylelab.embedded import LAYERS, PARAMETERS, TRUNK, EmbeddedEncoder, load_parameters, parameter_shapes
 from stylelab.layers import CONVOLUTIONS, EMBEDDED_LAYERS, block, channels
 from stylelab.vgg import CAFFE, Encoder
 
@@ -51,9 +51,7 @@ def test_a_file_with_another_checksum_is_refused(tmp_path):
 
 
 def test_the_file_holds_just_the_convolutions_of_the_network_in_half_precision(shipped):
-    expected = {f"{name}.weight": shape for name, shape in layer_shapes().items()}
-    expected |= {f"{name}.bias": shape[:1] for name, shape in layer_shapes().items()}
-    assert {name: tuple(value.shape) for name, value in shipped.items()} == expected
+    assert {name: tuple(value.shape) for name, value in shipped.items()} == parameter_shapes()
     assert {value.dtype for value in shipped.values()} == {torch.float16}
 
 
@@ -75,8 +73,8 @@ def test_an_unknown_layer_is_refused_with_the_list_of_those_there_are(shipped):
 
 
 def test_nothing_above_the_deepest_layer_is_kept(shipped):
-    names = {name.rpartition("/")[0] for name in EmbeddedEncoder(["relu2_1"], shipped).convolutions}
-    assert names == {"conv1_1", "conv1_2", "conv2_1", "head/relu2_1"}
+    names = {name.rpartition("/")[0] for name in EmbeddedEncoder(["relu2_1"], shipped).values}
+    assert names == {"conv1_1", "conv1_2", "conv2_1/filter", "conv2_1/expand", "head/relu2_1"}
 
 
 def test_a_layer_is_the_same_whatever_else_is_asked_for(shipped):
@@ -108,13 +106,13 @@ def test_it_multiplies_less_than_a_fifth_as_often_as_vgg19():
 
 def embedded_multiplications() -> float:
     """Multiply-adds by pixel of the picture for relu1_1 … relu5_1 and relu4_2, forward, heads computed in full."""
-    shapes = layer_shapes()
     area, total = 1.0, 0.0
     for part in TRUNK:
-        area /= part.stride**2
-        used = [name for name in shapes if name == part.name or name.startswith(f"{part.name}.")]
-        used += [f"head.{part.layer}"] if part.layer not in (None, "relu2_2") else []
-        total += area * sum(math.prod(shapes[name]) for name in used)
+        area /= 4 if part.pool else part.stride**2
+        shapes = [*part.convolutions().values()]
+        if part.headed and part.layer != "relu2_2":
+            shapes.append((channels(part.layer), part.width, 1, 1))
+        total += area * sum(map(math.prod, shapes))
     return total
 
 

@@ -58,26 +58,20 @@ def save(path: Path, state: dict) -> None:
     path.with_suffix(".part").replace(path)
 
 
-def common_arguments(description: str, *, rate: float, size: int) -> argparse.ArgumentParser:
-    """What this program and `deepen` are both given, with defaults of their own."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", type=Path, required=True, help="VGG-19's Caffe parameters, safetensors")
     parser.add_argument("--photographs", type=Path, required=True, help="folder; every tenth is kept for validation")
     parser.add_argument("--paintings", type=Path, nargs="*", default=[], help="pictures to train on besides")
+    parser.add_argument("--start", type=Path, help="parameters to start from, as far as they fit; else VGG-19 factored")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True, help="length of the schedule")
-    parser.add_argument("--rate", type=float, default=rate, help="peak learning rate")
-    parser.add_argument("--size", type=int, default=size, help="side of the training crops, in pixels")
-    parser.add_argument("--feedback", type=float, default=0.4, help="share of pictures painted by the student itself")
+    parser.add_argument("--rate", type=float, default=2e-4, help="peak learning rate")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--size", type=int, default=160, help="side of the training crops, in pixels")
+    parser.add_argument("--feedback", type=float, default=0.3, help="share of pictures painted by the student itself")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
-    return parser
-
-
-def arguments() -> argparse.Namespace:
-    parser = common_arguments(__doc__, rate=1e-3, size=128)
-    parser.add_argument("--start", type=Path, help="parameters to start from; VGG-19 thinned if not given")
-    parser.add_argument("--batch", type=int, default=8)
     return parser.parse_args()
 
 
