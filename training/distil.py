@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stylelab.embedded import LAYERS, TRUNK, EmbeddedEncoder, parameter_shapes
+from stylelab.engine import fastest
 from stylelab.vgg import Parameters
 from training.data import Pictures, split_photographs, uniform
 from training.errors import LEARNED, errors, total
@@ -86,7 +87,7 @@ class Run:
         self.held_out = Pictures(validation, [], 1).still_batch(24, 160).to(self.device)
         torch.manual_seed(options.seed)
         rescaled, self.means = normalised(options.teacher)
-        self.teacher = encoder(rescaled, LEARNED).to(self.device, torch.bfloat16)
+        self.teacher = fastest(encoder(rescaled, LEARNED).to(self.device), torch.bfloat16)
         stored = torch.load(self.checkpoint, map_location=self.device) if self.checkpoint.exists() else None
         first = stored["parameters"] if stored else self._first_parameters(rescaled)
         self.student = EmbeddedEncoder(LEARNED, first).to(self.device, memory_format=torch.channels_last)

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from stylelab.embedded import LAYERS, EmbeddedEncoder
-from stylelab.vgg import Encoder
+from stylelab.engine import Engine
 
 LEARNED = LAYERS
 WEIGHTS = {
@@ -93,11 +93,10 @@ def _squares(matrices: Tensor, caffe: Tensor) -> Tensor:
 
 
 def errors(
-    student: EmbeddedEncoder, teacher: Encoder, means: dict[str, Tensor], images: Tensor, canvases: int = 0
+    student: EmbeddedEncoder, teacher: Engine, means: dict[str, Tensor], images: Tensor, canvases: int = 0
 ) -> dict[str, Tensor]:
     """layer/kind -> relative error on a batch of images, the first `canvases` of them followed by their styles."""
-    with torch.no_grad():
-        truth = teacher(images)
+    truth = teacher.features(images, LEARNED)
     with torch.autocast(images.device.type, torch.bfloat16):
         answers = student(images.contiguous(memory_format=torch.channels_last))
         found = {}
