@@ -25,6 +25,7 @@ def unknown() -> float:
 def ours(of: Settings, gate: Gate) -> Turns:
     """The engine on a configuration; judged in float32 by the yardstick every `judge_every` evaluations."""
     from stylelab import devices, networks, pictures
+    from stylelab.sharing import Resident
     from stylelab.spec import Spec
     from stylelab.transfer import transfer
 
@@ -34,7 +35,9 @@ def ours(of: Settings, gate: Gate) -> Turns:
         gate.clock = CudaClock()
     gate.imported()
     files = {"parameters": Path(spec.network.path)}
-    network = networks.encoder(spec.network, pooling=spec.pooling, layers=spec.all_layers, files=files)
+    found = networks.encoder(spec.network, pooling=spec.pooling, layers=spec.all_layers, files=files)
+    network = Resident(found.to(device))
+    del found
     content = pictures.load(spec.images.content, key="images.content")
     styles = [pictures.load(path, key="images.style") for path in spec.images.style]
     judge = _judge(spec, device) if of["judge_every"] else None

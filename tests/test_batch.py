@@ -1,6 +1,7 @@
 """Many runs at once: each as if it were alone, with its own losses and its own end; what they share changes no byte."""
 
 import signal
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -284,3 +285,24 @@ class CountedTable(dict):
 
     def __missing__(self, kind: str) -> cost.Sizes:
         return {10**9: {"bytes": 5 * cost.MEBIBYTE, "left": 3 * cost.MEBIBYTE}}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_network_is_let_go_of_once_it_is_laid_out_unless_other_runs_share_it(small_encoder, image, shared):
+    if shared:
+        shelves.share_between_runs()
+    network = small_encoder("relu2_1")
+    expected = network(image(1, 24, 20))["relu2_1"]
+    resident, gone = Resident(network), weakref.ref(network)
+    del network
+    laid_out = resident.encoder(torch.float64, only=True)
+    assert (gone() is None) != shared
+    assert resident.encoder(torch.float64) is laid_out
+    torch.testing.assert_close(laid_out.features(image(1, 24, 20), ["relu2_1"])["relu2_1"], expected)
+
+
+def test_a_network_that_is_wanted_in_another_arithmetic_too_is_kept(small_encoder, image):
+    resident = Resident(small_encoder("relu2_1"))
+    exact, rough = (resident.encoder(kind) for kind in (torch.float64, torch.bfloat16))
+    features = [each.features(image(1, 24, 20), ["relu2_1"])["relu2_1"].double() for each in (exact, rough)]
+    torch.testing.assert_close(*features, rtol=0.1, atol=0.05)

@@ -23,11 +23,23 @@ class Resident:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self.network, self.number = network, next(_numbers)
+        self.network: nn.Module | None = network
+        self.number = next(_numbers)
+        self.latest: tuple[torch.dtype, Remembering] | None = None
 
-    def encoder(self, arithmetic: torch.dtype) -> "Remembering":
-        """What encodes and compares in an arithmetic."""
-        return NETWORKS.get((self.number, arithmetic), lambda: Remembering(engine.fastest(self.network, arithmetic)))
+    def encoder(self, arithmetic: torch.dtype, *, only: bool = False) -> "Remembering":
+        """What encodes and compares in an arithmetic.
+
+        Args:
+            only: no other will be asked for. Then the network that it was laid out from is let go of, unless other runs
+                share it.
+        """
+        if self.latest is None or self.latest[0] != arithmetic:
+            key = self.number, arithmetic
+            self.latest = arithmetic, NETWORKS.get(key, lambda: Remembering(engine.fastest(self.network, arithmetic)))
+        if only and not NETWORKS.capacity:
+            self.network = None
+        return self.latest[1]
 
 
 class Remembering:

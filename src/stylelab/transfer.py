@@ -72,6 +72,7 @@ def transfer(
         FloatingPointError: a loss is not finite.
     """
     resident = network if isinstance(network, Resident) else Resident(network.to(device))
+    del network
     number, first, canvas = 0, 0, None
     sizes = levels(spec, content=content.size, styles=[style.size for style in styles])
     if resume is not None:
@@ -160,8 +161,9 @@ class _Easel:
     def _objective(self, arithmetic: str) -> Objective:
         shares = self.spec.images.style_weights or [1.0] * len(self.styles)
         whole = sum(shares)
+        only = self.arithmetic == "float32" or not self.spec.precision.float32_finish
         found = Objective(
-            self.resident.encoder(getattr(torch, arithmetic)),
+            self.resident.encoder(getattr(torch, arithmetic), only=only),
             weighting=weighting(self.spec),
             content=self.content,
             styles=[(share / whole, style) for share, style in zip(shares, self.styles, strict=True)],

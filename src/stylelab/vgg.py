@@ -19,6 +19,12 @@ class Preprocessing:
     mean: tuple[float, float, float]  # in the order of `channels`, after scaling
     deviation: tuple[float, float, float]
 
+    def of(self, images: Tensor, kind: torch.dtype) -> Tensor:
+        """The network's input: (N, 3, H, W), channels-last, in a type."""
+        columns = zip(self.channels, self.mean, self.deviation, strict=True)  # numbers: tensors would wait for a GPU
+        ready = [(images[:, one] * self.scale - mean) / deviation for one, mean, deviation in columns]
+        return torch.stack(ready, dim=1).to(kind, memory_format=torch.channels_last)
+
 
 CAFFE = Preprocessing(channels=(2, 1, 0), scale=255.0, mean=(103.939, 116.779, 123.68), deviation=(1.0, 1.0, 1.0))
 TORCHVISION = Preprocessing(channels=(0, 1, 2), scale=1.0, mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225))
@@ -72,7 +78,7 @@ class Encoder(nn.Module):
             {layer: (N, C, H / stride, W / stride)}, in the order in which they were named, of the parameters' type.
         """
         found = {}
-        here = self.preprocess(images)
+        here = self.preprocessing.of(images, self.conv1_1_filters.dtype)
         for name in self.path:
             if name.startswith("conv"):
                 here = self._convolve(here, name)
@@ -85,13 +91,6 @@ class Encoder(nn.Module):
             if name in self.layers:
                 found[name] = here
         return {name: found[name] for name in self.layers}
-
-    def preprocess(self, images: Tensor) -> Tensor:
-        """The network's input: (N, 3, H, W), channels-last, in the parameters' type."""
-        of = self.preprocessing
-        columns = zip(of.channels, of.mean, of.deviation, strict=True)  # numbers: tensors would wait for a GPU
-        ready = torch.stack([(images[:, one] * of.scale - mean) / deviation for one, mean, deviation in columns], dim=1)
-        return ready.to(self.conv1_1_filters.dtype, memory_format=torch.channels_last)
 
     def filters(self, name: str) -> tuple[Tensor, Tensor]:
         """A convolution's filters, (out, in, 3, 3), and its bias."""

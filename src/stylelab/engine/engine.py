@@ -25,19 +25,20 @@ class Engine:
     """
 
     def __init__(self, encoder: Encoder, arithmetic: torch.dtype) -> None:
-        self.encoder, self.arithmetic = encoder, arithmetic
+        self.preprocessing, self.arithmetic = encoder.preprocessing, arithmetic
+        self.input = encoder.filters("conv1_1")[0].dtype
         self.blocks = tuple(_blocks(encoder, arithmetic))
 
     def features(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """The features of images as `Encoder` gives them, in the engine's arithmetic."""
         takers = {layer: [Copy()] for layer in layers}
-        self._ahead(self.encoder.preprocess(images), takers, keep=False)
+        self._ahead(images, takers, keep=False)
         return {layer: taker.features() for layer, (taker,) in takers.items()}
 
     def grams(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """The Gram matrices of images, (N, C, C) each, summed in float32 or wider."""
         takers = {layer: [Gram()] for layer in layers}
-        self._ahead(self.encoder.preprocess(images), takers, keep=False)
+        self._ahead(images, takers, keep=False)
         return {layer: taker.sum for layer, (taker,) in takers.items()}
 
     def against(self, comparisons: Sequence[Comparison]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
@@ -58,12 +59,12 @@ class Engine:
 
     @torch.no_grad()
     def _compare(self, targets: "_Targets", canvas: Tensor) -> tuple[Tensor, Tensor]:
-        self._ahead(self.encoder.preprocess(canvas), targets.by_layer, keep=True)
+        self._ahead(canvas, targets.by_layer, keep=True)
         errors = torch.stack([target.error() for target in targets.in_order])
         gradient = None
         for part in reversed(self.blocks):
             gradient = part.backward(gradient, targets.by_layer)
-        of = self.encoder.preprocessing
+        of = self.preprocessing
         found = torch.empty_like(canvas)
         for place, (channel, deviation) in enumerate(zip(of.channels, of.deviation, strict=True)):
             found[:, channel] = gradient[:, place].to(found.dtype) * (of.scale / deviation)
@@ -74,7 +75,7 @@ class Engine:
         for each in targets.values():
             for target in each:
                 target.begin()
-        here = images
+        here = self.preprocessing.of(images, self.input)
         for part in self.blocks:
             here = part.forward(here, targets, keep=keep)
 
