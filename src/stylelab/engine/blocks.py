@@ -27,7 +27,7 @@ class FirstConvolution:
         self.ahead = Direct(split_filters(filters, arithmetic), padding=(2, 2), stride=2)
         # Two of the four taps along each axis reach each of two pixels: back, it is 2 x 2 on blocks too.
         taps = filters.to(arithmetic).unflatten(3, (2, 2)).unflatten(2, (2, 2)).flip(2, 4)  # (4 c, 3, 2, 2, 2, 2)
-        back = taps.permute(1, 3, 5, 0, 2, 4).flatten(0, 2)  # (3 * 4, 4 c, 2, 2)
+        back = taps.permute(3, 5, 1, 0, 2, 4).flatten(0, 2)  # (2 * 2 * 3, 4 c, 2, 2)
         self.back = Direct(back, padding=(1, 1))
 
     def forward(self, inputs: Tensor, *, rectified: bool) -> Tensor:
@@ -45,7 +45,8 @@ class FirstConvolution:
     def backward(self, gradient: Tensor) -> Tensor:
         """The gradient at the pictures from that at the blocks before the rectifier."""
         height, width = self.size
-        return F.pixel_shuffle(self.back(gradient)[:, :, 1:, 1:], 2)[:, :, :height, :width]
+        by_pixel = self.back(gradient)[:, :, 1:, 1:].permute(0, 2, 3, 1).unflatten(3, (2, 2, 3))
+        return by_pixel.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)[:, :, :height, :width]
 
 
 class HalvingConvolution:
