@@ -11,6 +11,7 @@ from stylelab import engine
 from stylelab.autograd import Autograd, Network
 from stylelab.embedded import LAYERS, EmbeddedEncoder, parameter_shapes
 from stylelab.engine import EmbeddedEngine
+from stylelab.engine.blocks import in_blocks, picture, pixels
 from stylelab.losses import Comparison
 
 
@@ -77,3 +78,14 @@ def test_features_and_grams_are_those_of_the_heads():
         for kind in ("features", "grams"):
             found, truth = (getattr(of, kind)(images, [layer])[layer] for of in (ours, plain))
             assert found.shape == truth.shape and distance(found, truth) < 1e-5
+
+
+@pytest.mark.parametrize("size", [(5, 7), (6, 8), (6, 7), (16, 17)])
+def test_blocks_hold_each_pixel_once_and_noughts_beyond(size):
+    features = 1 + torch.rand(2, 3, *size)
+    blocks = in_blocks(features)
+    assert blocks.shape == (2, 12, size[0] // 2 + 1, size[1] // 2 + 1)
+    assert torch.equal(picture(blocks, torch.Size(size)), features)
+    held = pixels(blocks)
+    assert (held != 0).sum() == features.numel()
+    torch.testing.assert_close(held.sum(dim=(2, 3)), features.sum(dim=(2, 3)))
