@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from stylelab.embedded import EmbeddedEncoder, Part, preprocess
-from stylelab.engine import heads, targets
-from stylelab.engine.blocks import FirstConvolution, HalvingConvolution, in_blocks, picture, pixels
+from stylelab.engine import targets
+from stylelab.engine.blocks import FirstConvolution, HalvingConvolution, picture
 from stylelab.engine.convolution import packed
 from stylelab.engine.direct import inner_products
-from stylelab.engine.passes import Band, Pool, rectify_
+from stylelab.engine.heads import Blocked, Content, Head, Headless, Style, Target
+from stylelab.engine.passes import Pool, rectify_
 from stylelab.losses import Comparison, accumulable
 
 
@@ -29,7 +30,7 @@ class EmbeddedEngine:
         self.in_blocks, first = self.steps[0]  # the first layer's features are in blocks of pixels
         self.first: FirstConvolution = first.convolution
         self.heads = {
-            part.layer: heads.Head(*encoder.head(part))
+            part.layer: Head(*encoder.head(part))
             for part in encoder.trunk
             if part.headed and part.layer in encoder.layers
         }
@@ -65,24 +66,16 @@ class EmbeddedEngine:
         wanted = [self._target(each) for each in comparisons]
         return partial(self._compare, [each.layer for each in comparisons], wanted)
 
-    def _target(self, comparison: Comparison) -> "heads.Style | heads.Content | Blocked | Headless":
-        content, head = comparison.kind == "content", self.heads.get(comparison.layer)
-        target, strength = comparison.target, comparison.strength
+    def _target(self, comparison: Comparison) -> Target:
+        head, of = self.heads.get(comparison.layer), (comparison.target, comparison.strength)
         if head is None:
-            found = targets.Content(target, strength) if content else targets.Style(target, strength, self.arithmetic)
-            return Headless(found)
-        headed = (
-            heads.Content(head, target, strength) if content else heads.Style(head, target, strength, self.arithmetic)
-        )
-        return Blocked(headed, self.first) if comparison.layer == self.in_blocks else headed
+            content = comparison.kind == "content"
+            return Headless(targets.Content(*of) if content else targets.Style(*of, self.arithmetic))
+        found = Content(head, *of) if comparison.kind == "content" else Style(head, *of, self.arithmetic)
+        return Blocked(found, self.first) if comparison.layer == self.in_blocks else found
 
     @torch.no_grad()
-    def _compare(
-        self,
-        layers: Sequence[str],
-        wanted: Sequence["heads.Style | heads.Content | Blocked | Headless"],
-        canvas: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    def _compare(self, layers: Sequence[str], wanted: Sequence[Target], canvas: Tensor) -> tuple[Tensor, Tensor]:
         kept: list[Tensor] = []
         own = self._ahead(canvas, layers, kept)
         errors = torch.stack([target.error(own[layer]) for layer, target in zip(layers, wanted, strict=True)])
@@ -162,42 +155,3 @@ class Factored:
         for convolution in self.back:
             gradient = convolution(gradient)
         return gradient
-
-
-class Blocked:
-    """A target of the layer that is held in blocks of pixels."""
-
-    def __init__(self, target: heads.Style | heads.Content, first: FirstConvolution) -> None:
-        self.target, self.first = target, first
-
-    def error(self, blocks: Tensor) -> Tensor:
-        """The mean squared difference, (N,)."""
-        if isinstance(self.target, heads.Style):
-            return self.target.error(pixels(blocks), places=self.first.size.numel())
-        return self.target.error(picture(blocks, self.first.size))
-
-    def pull_(self, gradient: Tensor, blocks: Tensor) -> Tensor:
-        """Add the gradient of strength * error to that at the blocks, in place."""
-        if isinstance(self.target, heads.Style):
-            self.target.pull_(pixels(gradient), pixels(blocks))
-            return gradient
-        own = picture(blocks, self.first.size)
-        return gradient.add_(in_blocks(self.target.pull_(torch.zeros_like(own), own)))
-
-
-class Headless:
-    """A target of a layer that needs no head."""
-
-    def __init__(self, target: targets.Style | targets.Content) -> None:
-        self.target = target
-
-    def error(self, own: Tensor) -> Tensor:
-        """The mean squared difference, (N,)."""
-        self.whole = Band(0, own.shape[2], own.shape[2])
-        self.target.begin()
-        self.target.add(own, self.whole)
-        return self.target.error()
-
-    def pull_(self, gradient: Tensor, own: Tensor) -> Tensor:
-        """Add the gradient of strength * error to that at the features, in place."""
-        return self.target.pull_(gradient, own, self.whole, 0)

@@ -1,20 +1,34 @@
-"""What a layer of the embedded network is compared with where a linear head reads it, the head never applied.
+"""What a layer of the embedded network is compared with; where a linear head reads it, the head is never applied.
 
-A layer's features are F = W f + b, C = 64 to 512 channels from c of the network's own. They lie in c + 1 dimensions:
-[W b] = Q R with orthonormal columns Q, so y = R [f; 1] has the same inner products as F, and F is never computed. A
-Gram matrix of F is Q R G R' Q' with G that of [f; 1], (C / c)^2 times less work.
+Such a layer's features are F = W f + b, C = 64 to 512 channels from c of the network's own. They lie in c + 1
+dimensions: [W b] = Q R with orthonormal columns Q, so y = R [f; 1] has the same inner products as F, and F is never
+computed. A Gram matrix of F is Q R G R' Q' with G that of [f; 1], (C / c)^2 times less work.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylelab.engine import targets
+from stylelab.engine.blocks import FirstConvolution, in_blocks, picture, pixels
 from stylelab.engine.direct import Direct, add_product_, inner_products, products_beyond, rows
+from stylelab.engine.passes import Band
 from stylelab.losses import accumulable
 
 GROUP = 32  # places whose sum is rounded to a type of few digits, before sums are added up in float32
+
+
+class Target(Protocol):
+    """One term of the loss at one layer."""
+
+    def error(self, own: Tensor) -> Tensor:
+        """The mean squared difference, (N,), in float32 or wider, at what the network has at the layer."""
+
+    def pull_(self, gradient: Tensor, own: Tensor) -> Tensor:
+        """Add the gradient of strength * error to that at what the network has there, in place."""
 
 
 class Head:
@@ -112,6 +126,45 @@ class Content:
         """Add the gradient of strength * error to that at f, in place."""
         factor = (2 / self.count) * self.strength.view(-1, 1, 1, 1)
         return gradient.add_(self.back(self.difference.mul_(factor)))
+
+
+class Blocked:
+    """A target of the layer that is held in blocks of pixels."""
+
+    def __init__(self, target: Style | Content, first: FirstConvolution) -> None:
+        self.target, self.first = target, first
+
+    def error(self, blocks: Tensor) -> Tensor:
+        """The mean squared difference, (N,)."""
+        if isinstance(self.target, Style):
+            return self.target.error(pixels(blocks), places=self.first.size.numel())
+        return self.target.error(picture(blocks, self.first.size))
+
+    def pull_(self, gradient: Tensor, blocks: Tensor) -> Tensor:
+        """Add the gradient of strength * error to that at the blocks, in place."""
+        if isinstance(self.target, Style):
+            self.target.pull_(pixels(gradient), pixels(blocks))
+            return gradient
+        own = picture(blocks, self.first.size)
+        return gradient.add_(in_blocks(self.target.pull_(torch.zeros_like(own), own)))
+
+
+class Headless:
+    """A target of a layer that needs no head."""
+
+    def __init__(self, target: targets.Style | targets.Content) -> None:
+        self.target = target
+
+    def error(self, own: Tensor) -> Tensor:
+        """The mean squared difference, (N,)."""
+        self.whole = Band(0, own.shape[2], own.shape[2])
+        self.target.begin()
+        self.target.add(own, self.whole)
+        return self.target.error()
+
+    def pull_(self, gradient: Tensor, own: Tensor) -> Tensor:
+        """Add the gradient of strength * error to that at the features, in place."""
+        return self.target.pull_(gradient, own, self.whole, 0)
 
 
 def sums(features: Tensor) -> Tensor:
