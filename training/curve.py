@@ -1,4 +1,4 @@
-"""Draws the loss over minutes of training from the losses.csv that distil.py leaves.
+"""Draws the loss over the batches of training from the losses.csv that distil.py leaves.
 
 python -m training.curve runs/first/losses.csv --output docs/embedded/losses.png
 """
@@ -10,13 +10,13 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 
-def read(path: Path) -> dict[str, tuple[list[float], list[float]]]:
-    """Minutes and losses of the batches of pictures and of those painted by the student, which have more terms."""
-    curves: dict[str, tuple[list[float], list[float]]] = {"pictures": ([], []), "painted by the student": ([], [])}
+def read(path: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """Numbers and losses of the batches of pictures and of those painted by the student, which have more terms."""
+    curves: dict[str, tuple[list[int], list[float]]] = {"pictures": ([], []), "painted by the student": ([], [])}
     with path.open(newline="") as file:
-        for _, seconds, painted, loss in csv.reader(file):
-            minutes, losses = curves["painted by the student" if painted == "1" else "pictures"]
-            minutes.append(float(seconds) / 60)
+        for batch, _, painted, loss in csv.reader(file):
+            batches, losses = curves["painted by the student" if painted == "1" else "pictures"]
+            batches.append(int(batch))
             losses.append(float(loss))
     return curves
 
@@ -35,10 +35,10 @@ def main() -> None:
     options = parser.parse_args()
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
-    for name, (minutes, losses) in read(options.losses).items():
+    for name, (batches, losses) in read(options.losses).items():
         if losses:
-            axes.plot(minutes, smoothed(losses), label=name)
-    axes.set(xlabel="minutes", ylabel="loss", yscale="log")
+            axes.plot(batches, smoothed(losses), label=name)
+    axes.set(xlabel="batches", ylabel="loss", yscale="log")
     axes.legend()
     figure.savefig(options.output, dpi=120)
 
