@@ -13,7 +13,7 @@ from stylelab.engine.convolution import split_filters, split_inputs
 from stylelab.engine.direct import Direct
 
 
-class FirstConvolution:
+class FirstInBlocks:
     """conv1_1, 3 x 3: pictures (N, 3, H, W) -> blocks (N, 4 c, H // 2 + 1, W // 2 + 1). weight: (c, 3, 3, 3)."""
 
     def __init__(self, weight: Tensor, bias: Tensor, arithmetic: torch.dtype) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stylelab.embedded import EmbeddedEncoder, Part, preprocess
 from stylelab.engine import targets
-from stylelab.engine.blocks import FirstConvolution, HalvingConvolution, picture
+from stylelab.engine.blocks import FirstInBlocks, HalvingConvolution, picture
 from stylelab.engine.convolution import packed
 from stylelab.engine.direct import inner_products
 from stylelab.engine.heads import Blocked, Content, Head, Headless, Style, Target
@@ -28,7 +28,7 @@ class EmbeddedEngine:
         self.arithmetic = arithmetic
         self.steps = [(part.layer, _step(encoder, part, arithmetic)) for part in encoder.trunk]
         self.in_blocks, first = self.steps[0]  # the first layer's features are in blocks of pixels
-        self.first: FirstConvolution = first.convolution
+        self.first: FirstInBlocks = first.convolution
         self.heads = {
             part.layer: Head(*encoder.head(part))
             for part in encoder.trunk
@@ -113,13 +113,13 @@ def _step(encoder: EmbeddedEncoder, part: Part, arithmetic: torch.dtype) -> "Poo
     ((weight, bias),) = convolutions
     if part.stride == 2:
         return Rectified(HalvingConvolution(weight, bias, arithmetic))
-    return Rectified(FirstConvolution(weight, bias, arithmetic))
+    return Rectified(FirstInBlocks(weight, bias, arithmetic))
 
 
 class Rectified:
     """A convolution and a rectifier."""
 
-    def __init__(self, convolution: "FirstConvolution | HalvingConvolution | Factored") -> None:
+    def __init__(self, convolution: "FirstInBlocks | HalvingConvolution | Factored") -> None:
         self.convolution = convolution
 
     def forward(self, inputs: Tensor) -> Tensor:

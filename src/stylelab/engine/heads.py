@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylelab.engine import targets
-from stylelab.engine.blocks import FirstConvolution, in_blocks, picture, pixels
+from stylelab.engine.blocks import FirstInBlocks, in_blocks, picture, pixels
 from stylelab.engine.direct import Direct, add_product_, inner_products, products_beyond, rows
 from stylelab.engine.passes import Band
 from stylelab.losses import accumulable
@@ -131,7 +131,7 @@ class Content:
 class Blocked:
     """A target of the layer that is held in blocks of pixels."""
 
-    def __init__(self, target: Style | Content, first: FirstConvolution) -> None:
+    def __init__(self, target: Style | Content, first: FirstInBlocks) -> None:
         self.target, self.first = target, first
 
     def error(self, blocks: Tensor) -> Tensor:
