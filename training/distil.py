@@ -17,14 +17,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stylelab.embedded import LAYERS, TRUNK, EmbeddedEncoder, parameter_shapes
+from stylelab.embedded import LAYERS, EmbeddedEncoder
 from stylelab.engine import fastest
 from stylelab.vgg import Parameters
 from training.data import Pictures, split_photographs, uniform
 from training.errors import LEARNED, errors, total
 from training.feedback import Easel
 from training.muon import Muon
-from training.start import AIMS, starting_parameters
+from training.start import AIMS, adapted, starting_parameters
 from training.teacher import encoder, normalised
 
 FITTED = 280  # crops of 192 pixels, to which the first parameters are fitted
@@ -64,7 +64,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--teacher", type=Path, required=True, help="VGG-19's Caffe parameters, safetensors")
     parser.add_argument("--photographs", type=Path, required=True, help="folder; every tenth is kept for validation")
     parser.add_argument("--paintings", type=Path, nargs="*", default=[], help="pictures to train on besides")
-    parser.add_argument("--start", type=Path, help="parameters to start from, as far as they fit; else VGG-19 factored")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="parameters of this trunk, or of other widths or ranks; else VGG-19 is factored",
+    )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True, help="length of the schedule")
     parser.add_argument("--rate", type=float, default=2e-4, help="peak learning rate")
@@ -107,15 +111,10 @@ class Run:
         return self.options.output / "checkpoint.pt"
 
     def _first_parameters(self, rescaled: Parameters) -> dict[str, Tensor]:
-        """Those of the file given, up to the first part that this network has in another form; the others fitted."""
-        given = load_file(self.options.start) if self.options.start else {}
-        known: dict[str, Tensor] = {}
-        for part in TRUNK:
-            shapes = parameter_shapes((part,))
-            if any(name not in given or given[name].shape != shape for name, shape in shapes.items()):
-                return starting_parameters(encoder(rescaled, AIMS), self.pictures.batch(FITTED, 192), known)
-            known |= {name: given[name].float() for name in shapes}
-        return known
+        images = self.pictures.batch(FITTED, 192)
+        if self.options.start:
+            return adapted(load_file(self.options.start), images)
+        return starting_parameters(encoder(rescaled, AIMS), images)
 
     def _resume(self, stored: dict) -> None:
         self.optimizer.load_state_dict(stored["optimizer"])

@@ -9,7 +9,7 @@ from stylelab.engine import Engine
 
 LEARNED = LAYERS
 WEIGHTS = {
-    "relu1_1": 1.0, "relu2_1": 1.0, "relu2_2": 0.5, "relu3_1": 1.0, "relu4_1": 1.2, "relu4_2": 1.0, "relu5_1": 2.0,
+    "relu1_1": 1.0, "relu2_1": 1.0, "relu2_2": 0.5, "relu3_1": 1.0, "relu4_1": 1.2, "relu4_2": 1.0, "relu5_1": 3.0,
 }  # fmt: skip
 GRAM_WEIGHT = 3.0  # of a relative Gram error against a relative feature error
 

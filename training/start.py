@@ -6,13 +6,13 @@ out here). Where the student has fewer channels, a subset of the teacher's filte
 best, by pivoted Cholesky (He, Zhang & Sun 2017, "Channel pruning").
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stylelab.embedded import TRUNK, Part, preprocess, through
+from stylelab.embedded import TRUNK, Part, convolved, parameter_shapes, preprocess, through
 from stylelab.vgg import Encoder
 
 ROWS = 400_000  # places that a convolution is fitted to
@@ -108,41 +108,97 @@ def balanced(weights: list[Tensor]) -> list[Tensor]:
 
 
 @torch.no_grad()
-def starting_parameters(
-    teacher: Encoder, images: Tensor, known: Mapping[str, Tensor] | None = None
-) -> dict[str, Tensor]:
-    """All parameters of the embedded network, from the teacher's response to images at the layers of AIMS.
-
-    known: parameters, with names of the file, that are not to be found anew.
-    """
-    truth, found = _answers(teacher, images), dict(known or {})
+def starting_parameters(teacher: Encoder, images: Tensor) -> dict[str, Tensor]:
+    """All parameters of the embedded network, from the teacher's response to images at the layers of AIMS."""
+    truth, found = _answers(teacher, images), {}
     hidden, restore = preprocess(images), torch.eye(3)  # restore: from the student's channels to the teacher's
     for part in TRUNK:
-        names = [*part.convolutions()]
         answer = None if part.pool else truth.pop(aim(part))
-        if names and f"{names[0]}.weight" not in found:
-            wanted = answer[:, chosen(_columns(answer), part.width)] if part.width < answer.shape[1] else answer
+        if answer is not None:
             filters = torch.einsum("kchw,cd->kdhw", teacher.filters(part.name)[0], restore)
-            found |= _fitted(part, hidden, wanted, filters)
-        weights = [(found[f"{name}.weight"], found.get(f"{name}.bias")) for name in names]
-        hidden = torch.cat([through(part, some, weights) for some in hidden.split(8)])
+            found |= _fitted(part, hidden, _thinned(answer, part.width), filters)
+        hidden = _through(part, hidden, _convolutions(part.convolutions(), found))
         if answer is None:
             continue
         restore = torch.eye(part.width)
         if part.width < answer.shape[1]:
-            head = f"head.{part.layer}"
             weight, bias = Fit(hidden, functional.relu(answer), 1).whole()
             restore = weight.flatten(1)
-            if part.headed and f"{head}.weight" not in found:
-                found |= {f"{head}.weight": weight, f"{head}.bias": bias}
+            if part.headed:
+                found |= _named(f"head.{part.layer}", weight, bias)
     return found
+
+
+@torch.no_grad()
+def adapted(given: Mapping[str, Tensor], images: Tensor) -> dict[str, Tensor]:
+    """The parameters that come nearest to those of a trunk of the same parts, of other widths or ranks.
+
+    Args:
+        given: parameters by name. Those of parts whose form is the same are kept.
+        images: (N, 3, H, W), on whose responses the others are fitted.
+    """
+    found: dict[str, Tensor] = {}
+    hidden = theirs = preprocess(images)
+    for part in TRUNK:
+        kinds = [part.name + kind for kind in ("", ".reduce", ".filter", ".expand")]
+        convolutions = _convolutions([name for name in kinds if f"{name}.weight" in given], given)
+        if not part.pool:
+            shapes = parameter_shapes((part,))
+            kept = {name: given[name].float() for name in shapes if name in given and given[name].shape == shapes[name]}
+            if any(f"{name}.weight" not in kept for name in part.convolutions()):
+                answer = torch.cat([convolved(part, some, convolutions) for some in theirs.split(8)])
+                restore = Fit(hidden, theirs, 1).whole()[0].flatten(1)
+                filters = torch.einsum("kchw,cd->kdhw", _composed(convolutions), restore)
+                kept |= _fitted(part, hidden, _thinned(answer, part.width), filters)
+            found |= kept
+        hidden, theirs = (
+            _through(part, hidden, _convolutions(part.convolutions(), found)),
+            _through(part, theirs, convolutions),
+        )
+        head = f"head.{part.layer}"
+        if part.headed and f"{head}.weight" not in found:
+            ((weight, bias),) = _convolutions([head], given)
+            fitted, rest = Fit(hidden, theirs, 1).whole()
+            weight = weight.flatten(1)
+            found |= _named(head, (weight @ fitted.flatten(1))[:, :, None, None], bias + weight @ rest)
+    return found
+
+
+def _named(name: str, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
+    return {f"{name}.weight": weight, f"{name}.bias": bias}
+
+
+def _convolutions(names: Iterable[str], values: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor | None]]:
+    """Weight and bias of each."""
+    wanted = [(values[f"{name}.weight"], values.get(f"{name}.bias")) for name in names]
+    return [(weight.float(), None if bias is None else bias.float()) for weight, bias in wanted]
+
+
+def _composed(convolutions: Sequence[tuple[Tensor, Tensor | None]]) -> Tensor:
+    """The weight of the one convolution that does what these do one after another; one of them is not 1 x 1."""
+    whole = convolutions[0][0]
+    for weight, _ in convolutions[1:]:
+        if whole.shape[-1] == 1:
+            whole = torch.einsum("kchw,cd->kdhw", weight, whole.flatten(1))
+        else:
+            whole = torch.einsum("kc,cdhw->kdhw", weight.flatten(1), whole)
+    return whole
+
+
+def _through(part: Part, inputs: Tensor, convolutions: Sequence[tuple[Tensor, Tensor | None]]) -> Tensor:
+    return torch.cat([through(part, some, convolutions) for some in inputs.split(8)])
+
+
+def _thinned(answer: Tensor, width: int) -> Tensor:
+    """So many of its channels."""
+    return answer[:, chosen(_columns(answer), width)] if width < answer.shape[1] else answer
 
 
 def _fitted(part: Part, inputs: Tensor, wanted: Tensor, filters: Tensor) -> dict[str, Tensor]:
     """The parameters of a part's convolutions. filters: the teacher's, of as many channels as inputs."""
     if part.ranks is None:
         weight, bias = Fit(inputs, wanted, part.kernel, part.stride).whole()
-        return {f"{part.name}.weight": weight, f"{part.name}.bias": bias}
+        return _named(part.name, weight, bias)
     taken, given = part.ranks
     weights = []
     if taken < part.inputs:

@@ -13,6 +13,7 @@ MEBIBYTE = 1024**2
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # Linux: "always [madvise] never"
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's mallopt
 LARGE = 8 * MEBIBYTE  # a block of memory that goes back to the system at once when it is freed
+MOST_KEPT = 32 * MEBIBYTE  # the largest such size that every glibc takes
 
 
 def prepare_device(name: str, *, threads: int | None, determinism: str) -> torch.device:
@@ -44,29 +45,35 @@ def default_threads() -> int:
     return int(shared_out) if shared_out.isdecimal() and int(shared_out) else available_cores()
 
 
-def give_back_freed_memory() -> None:
+def give_back_freed_memory(*, largest: int) -> None:
     """Give freed memory that glibc keeps back to the system: after a set-up, whose copies are not wanted again.
 
-    From then on it keeps no large blocks; in a set-up they are faster kept.
+    From then on it keeps what an evaluation frees for the next one, unless the largest block of an evaluation is a
+    large one: then it keeps no large blocks. In a set-up they are faster kept.
+
+    Args:
+        largest: bytes of an evaluation's largest tensor.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)
-        _keep_no_large_blocks()
+        _keep_blocks_below(MOST_KEPT if largest < MOST_KEPT else LARGE)
 
 
-def _keep_no_large_blocks() -> None:
-    """Have glibc give large blocks back when they are freed, where fresh memory comes in pages of 2 MB.
+def _keep_blocks_below(size: int) -> None:
+    """Have glibc give larger blocks back when they are freed, where fresh memory comes in pages of 2 MB.
 
     By itself it keeps them in pieces of which few fit the next tensors: a fifth of the peak at 1024 pixels. In pages of
-    4 kB fresh memory would take a quarter of an evaluation's time, in large ones it takes none that can be measured.
+    4 kB fresh memory would take a quarter of an evaluation's time, in large ones it takes none that can be measured on
+    one thread, and a tenth on two, which wait for each other. Of small pictures the memory is little, and kept.
     """
     with contextlib.suppress(OSError):
         if "[never]" in HUGE_PAGES.read_text() or os.environ.get("THP_MEM_ALLOC_ENABLE") != "1":
             return
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         # Of the heap's end, which small blocks come from, it keeps some: they are wanted again at once.
-        kept = ((M_MMAP_THRESHOLD, LARGE), (M_TRIM_THRESHOLD, 4 * LARGE), (M_TOP_PAD, 2 * LARGE))
+        top = 2 * LARGE if size == LARGE else 16 * MOST_KEPT
+        kept = ((M_MMAP_THRESHOLD, size), (M_TRIM_THRESHOLD, 2 * top), (M_TOP_PAD, 2 * LARGE))
         for parameter, value in kept if mallopt else ():
             mallopt(parameter, value)
 

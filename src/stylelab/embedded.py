@@ -143,10 +143,15 @@ def through(part: Part, inputs: Tensor, convolutions: Sequence[tuple[Tensor, Ten
     """What a part of the trunk gives."""
     if part.pool:
         return functional.avg_pool2d(inputs, 2)
+    return functional.relu(convolved(part, inputs, convolutions))
+
+
+def convolved(part: Part, inputs: Tensor, convolutions: Sequence[tuple[Tensor, Tensor | None]]) -> Tensor:
+    """What a part of the trunk, one that is no pool, gives before its rectifier."""
     for weight, bias in convolutions:
         around = (weight.shape[-1] - 1) // 2
         inputs = functional.conv2d(inputs, weight, bias, part.stride, padding=around)
-    return functional.relu(inputs)
+    return inputs
 
 
 def preprocess(images: Tensor) -> Tensor:

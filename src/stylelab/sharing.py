@@ -25,6 +25,9 @@ class Resident:
     def __init__(self, network: nn.Module) -> None:
         self.network: nn.Module | None = network
         self.number = next(_numbers)
+        # Channels at the pictures' own size, where an evaluation's tensors are the largest.
+        values = itertools.chain(network.parameters(), network.buffers())
+        self.width = next(len(filters) for filters in values if filters.ndim == 4)
         self.latest: tuple[torch.dtype, Remembering] | None = None
 
     def encoder(self, arithmetic: torch.dtype, *, only: bool = False) -> "Remembering":

@@ -168,7 +168,8 @@ class _Easel:
             content=self.content,
             styles=[(share / whole, style) for share, style in zip(shares, self.styles, strict=True)],
         )
-        devices.give_back_freed_memory()
+        numbers = self.content[:, :1].numel() * self.resident.width
+        devices.give_back_freed_memory(largest=numbers * getattr(torch, arithmetic).itemsize)
         return found
 
     def first_canvas(self, before: Tensor | None) -> Tensor:
