@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylelab.descent import Adam, Lbfgs, Optimizer, descend
+from stylelab.descent import Adam, Lbfgs, LbfgsOnDevice, Optimizer, descend
 from stylelab.objective import CONVENTIONS, Losses, Objective, Term, Weighting
 
 
@@ -53,6 +53,13 @@ def lbfgs(history: int = 4, learning_rate: float = 1.0) -> Lbfgs:
     return Lbfgs(history=history, learning_rate=learning_rate)
 
 
+def lbfgs_on_device(history: int = 4, learning_rate: float = 1.0) -> LbfgsOnDevice:
+    return LbfgsOnDevice(history=history, learning_rate=learning_rate)
+
+
+both_forms = pytest.mark.parametrize("lbfgs", [lbfgs, lbfgs_on_device])
+
+
 def adam(clamp: bool = False) -> Adam:
     return Adam(learning_rate=0.02, beta1=0.9, beta2=0.99, clamp=clamp)
 
@@ -81,9 +88,10 @@ def their_lbfgs(history: int, learning_rate: float = 1.0) -> Callable:
     return lambda pixels: torch.optim.LBFGS(pixels, tolerance_grad=-1, tolerance_change=-1, **settings)
 
 
+@both_forms
 @pytest.mark.parametrize(("history", "learning_rate"), [(20, 1.0), (4, 1.0), (1, 1.0), (5, 0.5)])
 def test_lbfgs_paints_the_canvases_of_torchs_own_also_after_the_history_wraps_round(
-    objective, image, history, learning_rate
+    objective, image, history, learning_rate, lbfgs
 ):
     of, start = objective(), image(3, 24, 20)
     ours = paint(of, start, lbfgs(history, learning_rate), 15)
@@ -94,7 +102,8 @@ def test_lbfgs_paints_the_canvases_of_torchs_own_also_after_the_history_wraps_ro
     assert of.evaluate(ours[-1])[0].total < 0.5 * of.evaluate(ours[0])[0].total
 
 
-def test_lbfgs_paints_the_canvases_of_torchs_own_in_float32_to_the_digits_kept_of_its_pairs(objective, image):
+@both_forms
+def test_lbfgs_paints_the_canvases_of_torchs_own_in_float32_to_the_digits_kept_of_its_pairs(objective, image, lbfgs):
     """Eleven bits, half of float32's memory: after 15 steps less than 8 bits can show."""
     of, start = objective(torch.float32), image(3, 24, 20).float()
     ours = paint(of, start, lbfgs(4), 15)
@@ -106,7 +115,8 @@ def test_lbfgs_paints_the_canvases_of_torchs_own_in_float32_to_the_digits_kept_o
         assert (found - reference).abs().max() < 1 / 255
 
 
-def test_lbfgs_of_twenty_pairs_takes_the_memory_of_at_most_24_pictures():
+@both_forms
+def test_lbfgs_of_twenty_pairs_takes_the_memory_of_at_most_24_pictures(lbfgs):
     """Forty vectors of half the width, the last gradient and the last move; beside them a step makes two pictures."""
     centre, start = torch.linspace(0.2, 0.8, 3 * 64 * 64).view(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)
     optimizer = lbfgs(history=20, learning_rate=0.1)
@@ -117,7 +127,7 @@ def test_lbfgs_of_twenty_pairs_takes_the_memory_of_at_most_24_pictures():
 
 
 @pytest.mark.parametrize("scale", [2.0**-40, 2.0**-80, 2.0**20])
-@pytest.mark.parametrize("optimizer", [lbfgs, adam])
+@pytest.mark.parametrize("optimizer", [lbfgs, lbfgs_on_device, adam])
 def test_a_multiple_of_the_loss_gives_the_same_canvases_however_small(objective, image, scale, optimizer):
     start = image(3, 24, 20).float()
     whole = paint(objective(torch.float32), start, optimizer(), 12)
@@ -126,7 +136,7 @@ def test_a_multiple_of_the_loss_gives_the_same_canvases_however_small(objective,
         assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("optimizer", [lbfgs, adam])
+@pytest.mark.parametrize("optimizer", [lbfgs, lbfgs_on_device, adam])
 def test_a_loss_of_a_million_millionth_does_not_stall(objective, image, optimizer):
     start = image(3, 24, 20).float()
     whole = paint(objective(torch.float32), start, optimizer(), 12)
@@ -137,15 +147,17 @@ def test_a_loss_of_a_million_millionth_does_not_stall(objective, image, optimize
     assert all((after - before).abs().max() > 0 for before, after in pairwise(part))
 
 
-def test_gradients_whose_squares_overflow_do_not_stop_lbfgs_from_remembering(objective, image):
+@both_forms
+def test_gradients_whose_squares_overflow_do_not_stop_lbfgs_from_remembering(objective, image, lbfgs):
     optimizer = lbfgs()
     found = paint(objective(torch.float32, scale=2.0**80), image(3, 24, 20).float(), optimizer, 6)
     assert optimizer.count > 3
     assert found[-1].isfinite().all()
 
 
-def test_torchs_own_lbfgs_stalls_where_ours_does_not(objective, image):
-    """The departure that descent.py marks: the first step of torch.optim.LBFGS shrinks with the loss."""
+@both_forms
+def test_torchs_own_lbfgs_stalls_where_ours_does_not(objective, image, lbfgs):
+    """The departure that lbfgs.py marks: the first step of torch.optim.LBFGS shrinks with the loss."""
     of, start = objective(scale=1e-12), image(3, 24, 20)
     theirs = paint_by_torch(of, start, their_lbfgs(4), 1)
     ours = paint(of, start, lbfgs(), 1)
@@ -153,13 +165,15 @@ def test_torchs_own_lbfgs_stalls_where_ours_does_not(objective, image):
     assert (ours[1] - start).abs().sum().item() == pytest.approx(1.0)  # gradient / sum of magnitudes
 
 
-def test_a_pair_without_positive_curvature_is_not_remembered():
+@both_forms
+def test_a_pair_without_positive_curvature_is_not_remembered(lbfgs):
     optimizer, hill = lbfgs(), Bowl(torch.tensor([-1.0, -1.0]))
     paint(hill, torch.tensor([0.3, 0.4]), optimizer, 4)
     assert optimizer.count == 0
 
 
-def test_steps_grow_while_the_curvature_is_negative_and_stop_growing_when_it_is_not():
+@both_forms
+def test_steps_grow_while_the_curvature_is_negative_and_stop_growing_when_it_is_not(lbfgs):
     """On -x^2 the gradient never turns; on x^2 the second step is Newton's."""
     slow = lbfgs(learning_rate=2.0**-10)
     hill = [float(canvas) for canvas in paint(Bowl(torch.tensor([-1.0])), torch.tensor([0.25]), slow, 4)]
@@ -168,7 +182,8 @@ def test_steps_grow_while_the_curvature_is_negative_and_stop_growing_when_it_is_
     assert bowl == [0.09375, 0.03125, 0.0]
 
 
-def test_no_step_changes_the_pixels_by_more_than_a_sixteenth_in_root_mean_square():
+@both_forms
+def test_no_step_changes_the_pixels_by_more_than_a_sixteenth_in_root_mean_square(lbfgs):
     """Whatever the curvature promises: one canvas far off costs a hundred steps."""
     for learning_rate in (1.0, 1e30):
         found = paint(Bowl(torch.tensor([1.0, 1e-3, 1e-6])), torch.tensor([1.0, 2.0, 3.0]), lbfgs(4, learning_rate), 8)
@@ -177,7 +192,8 @@ def test_no_step_changes_the_pixels_by_more_than_a_sixteenth_in_root_mean_square
         assert found[-1].isfinite().all()
 
 
-def test_lbfgs_finds_the_bottom_of_a_bowl_in_as_many_steps_as_it_has_dimensions():
+@both_forms
+def test_lbfgs_finds_the_bottom_of_a_bowl_in_as_many_steps_as_it_has_dimensions(lbfgs):
     bowl = Bowl(torch.tensor([1.0, 3.0, 10.0], dtype=torch.float64), centre=0.5)
     found = paint(bowl, torch.tensor([0.0, 0.9, 0.2], dtype=torch.float64), lbfgs(10), 30)
     assert (found[-1] - 0.5).abs().max() < 1e-8
@@ -203,7 +219,7 @@ def test_adams_first_step_is_its_learning_rate_at_every_pixel(objective, image):
 
 
 def test_a_canvas_that_has_arrived_stays_where_it_is():
-    for optimizer in (adam(), lbfgs()):
+    for optimizer in (adam(), lbfgs(), lbfgs_on_device()):
         start = torch.full((3,), 0.5)
         found = paint(Bowl(torch.ones(3), centre=0.5), start, optimizer, 600)  # the gradient is zero from the start
         assert all(torch.equal(canvas, start) for canvas in found)
@@ -226,7 +242,7 @@ def saved_and_loaded(state: dict) -> dict:
     return torch.load(buffer, weights_only=True)
 
 
-@pytest.mark.parametrize("make", [lbfgs, adam])
+@pytest.mark.parametrize("make", [lbfgs, lbfgs_on_device, adam])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("stop", [0, 1, 3, 4, 5, 9])
 def test_a_saved_state_goes_on_bit_for_bit(objective, image, make, dtype, stop):
@@ -245,7 +261,7 @@ def test_a_saved_state_goes_on_bit_for_bit(objective, image, make, dtype, stop):
         assert values == other.losses.values()
 
 
-@pytest.mark.parametrize("make", [lbfgs, adam])
+@pytest.mark.parametrize("make", [lbfgs, lbfgs_on_device, adam])
 def test_a_state_does_not_change_while_painting_goes_on(objective, image, make):
     of, optimizer = objective(), make()
     steps = descend(lambda _: of, image(3, 24, 20), optimizer, steps=8, tolerance=0)
@@ -303,7 +319,8 @@ def test_a_tolerance_stops_when_a_step_changes_the_loss_by_a_smaller_part():
     assert halving_steps(0.76, previous=100.0) == whole[:2]
 
 
-def test_no_pair_is_formed_across_a_change_of_the_objective():
+@both_forms
+def test_no_pair_is_formed_across_a_change_of_the_objective(lbfgs):
     narrow, wide = Bowl(torch.tensor([50.0, 50.0])), Bowl(torch.tensor([1.0, 1.0]))
     optimizer, counts = lbfgs(), []
     for _ in descend(
@@ -317,3 +334,43 @@ def test_a_change_of_the_objective_is_no_reason_to_stop():
     narrow, wide = Bowl(torch.tensor([1.0]), centre=0.5), Bowl(torch.tensor([1.0]), centre=-1.0)
     found = descend(lambda index: narrow if index < 1 else wide, torch.tensor([0.0]), adam(), steps=3, tolerance=0.9)
     assert [index for index, _ in found] == [0, 1, 2]
+
+
+def test_on_a_device_no_step_looks_at_a_number(image):
+    """A tensor of the device `meta` has none, and says so to whoever asks."""
+    optimizer, canvas = lbfgs_on_device(), torch.empty(1, 3, 24, 20, device="meta")
+    for _ in range(6):
+        canvas = optimizer.step(canvas, torch.empty_like(canvas))
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        optimizer.state()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_on_a_gpu_no_step_waits_and_the_canvases_are_those_of_the_cpu(objective, image):
+    bowl, start = Bowl(torch.linspace(1, 9, 3 * 24 * 20).view(1, 3, 24, 20), 0.4), image(3, 24, 20).float()
+    wanted = paint(bowl, start, lbfgs(), 12)
+    canvas, coefficients, optimizer = start.cuda(), bowl.coefficients.cuda(), lbfgs_on_device()
+    for expected in wanted[1:]:
+        gradient = 2 * coefficients * (canvas - bowl.centre)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            canvas = optimizer.step(canvas, gradient)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        torch.testing.assert_close(canvas.cpu(), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("first", "then"), [(lbfgs, lbfgs_on_device), (lbfgs_on_device, lbfgs)])
+@pytest.mark.parametrize("stop", [0, 1, 3, 9])
+def test_either_form_of_lbfgs_goes_on_from_the_others_state(objective, image, first, then, stop):
+    of, start, whole = objective(), image(3, 24, 20), first()
+    wanted, state = [], None
+    for index, evaluation in descend(lambda _: of, start, whole, steps=12, tolerance=0):
+        if index == stop:
+            state = saved_and_loaded({"canvas": evaluation.canvas, "optimizer": whole.state()})
+        wanted.append(evaluation.canvas)
+    again = then()
+    again.restore(state["optimizer"])
+    for index, other in descend(lambda _: of, state["canvas"], again, steps=12, tolerance=0, first=stop):
+        torch.testing.assert_close(other.canvas, wanted[index], rtol=0, atol=1e-10)

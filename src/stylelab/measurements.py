@@ -11,7 +11,7 @@ from torch import nn
 
 from stylelab import devices, networks, pictures, reference
 from stylelab.cost import Sizes, arithmetics, optimizer_kind, painting_kind, pixels_wanted, ruler_kind
-from stylelab.descent import Lbfgs
+from stylelab.descent import lbfgs_for
 from stylelab.job import Job
 from stylelab.pictures import Size, scaled_to_long_side
 from stylelab.pyramid import Level, levels
@@ -126,7 +126,7 @@ class Measurements:
         history = self.job.spec.optimizer.history
         width, height = canvas
         # So small a rate that it is far from the minimum when it has been timed.
-        optimizer, times = Lbfgs(history=history, learning_rate=0.01), []
+        optimizer, times = lbfgs_for(self.device, history=history, learning_rate=0.01), []
         with Memory(self.device) as memory:
             image, curvature = (0.5 + torch.rand(1, 3, height, width, device=self.device) for _ in range(2))
             for _ in range(history + 1 + STEPS):

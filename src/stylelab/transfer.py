@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from stylelab import devices, images, pictures
-from stylelab.descent import Adam, Lbfgs, Optimizer, descend
+from stylelab.descent import Adam, Optimizer, descend, lbfgs_for
 from stylelab.objective import CONVENTIONS, Evaluation, Losses, Objective, Weighting
 from stylelab.pyramid import Level, levels
 from stylelab.sharing import Resident
@@ -81,7 +81,7 @@ def transfer(
     for level in sizes:
         easel = _Easel(spec, resident, level, content, styles, device)
         start = easel.first_canvas(canvas)
-        optimizer, previous = _optimizer(spec), None
+        optimizer, previous = _optimizer(spec, device), None
         if resume is not None:
             optimizer.restore(_moved(resume["optimizer"], device))
             previous, resume = resume["previous"], None
@@ -214,10 +214,10 @@ def _by_layer(names: Sequence[str], weights: Sequence[float] | None) -> dict[str
     return dict(zip(names, weights or [1 / len(names)] * len(names), strict=True)) if names else {}
 
 
-def _optimizer(spec: Spec) -> Optimizer:
+def _optimizer(spec: Spec, device: torch.device) -> Optimizer:
     of = spec.optimizer
     if of.kind == "lbfgs":
-        return Lbfgs(history=of.history, learning_rate=of.learning_rate)
+        return lbfgs_for(device, history=of.history, learning_rate=of.learning_rate)
     return Adam(learning_rate=of.learning_rate, beta1=of.beta1, beta2=of.beta2, clamp=spec.canvas.clamp)
 
 
