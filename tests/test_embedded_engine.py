@@ -66,6 +66,25 @@ def test_bfloat16_follows(seed):
     assert distance(gradient, truth_gradient) < 0.2
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_evaluations_are_replayed_and_are_those_of_the_cpu():
+    network, there = EmbeddedEngine(encoder(1), torch.float32), EmbeddedEngine(encoder(1).to("cuda"), torch.float32)
+    pictures = torch.rand(4, 1, 3, 33, 48)
+    found = []
+    for each, device in ((network, "cpu"), (there, "cuda")):
+        content, style = each.features(pictures[0].to(device), LAYERS), each.grams(pictures[1].to(device), LAYERS)
+        strength = torch.ones(1, device=device)
+        comparisons = [Comparison("content", "relu4_2", content["relu4_2"], strength)]
+        comparisons += [Comparison("style", layer, style[layer], strength) for layer in LAYERS]
+        compare = each.against(comparisons)
+        found.append([compare(picture.to(device)) for picture in pictures[2:]])
+    assert compare.graph is not None
+    for (errors, gradient), (others, theirs) in zip(*found, strict=True):
+        torch.testing.assert_close(others.cpu(), errors, rtol=1e-3, atol=1e-6)
+        assert distance(theirs.cpu(), gradient) < 0.01
+
+
 def test_it_is_chosen_where_it_can_be():
     assert isinstance(engine.fastest(encoder(0, ("relu2_1",)), torch.float32), EmbeddedEngine)
     assert isinstance(engine.fastest(encoder(0, ("relu2_1",)), torch.float16), EmbeddedEncoder)

@@ -156,8 +156,9 @@ def convolved(part: Part, inputs: Tensor, convolutions: Sequence[tuple[Tensor, T
 
 def preprocess(images: Tensor) -> Tensor:
     """Images (N, 3, H, W) in [0, 1] -> centred, channels-last."""
-    mean = images.new_tensor(MEAN_RGB).view(1, 3, 1, 1) / 255
-    return (images - mean).contiguous(memory_format=torch.channels_last)
+    # Numbers: a tensor of them would wait for a GPU.
+    centred = [images[:, place] - mean / 255 for place, mean in enumerate(MEAN_RGB)]
+    return torch.stack(centred, dim=1).contiguous(memory_format=torch.channels_last)
 
 
 def _cut(layers: Sequence[str]) -> tuple[Part, ...]:

@@ -62,7 +62,11 @@ class Losses:
     unweighted: Tensor  # (len(terms),), in each convention's own unit
 
     def values(self) -> list[float]:
-        """The unweighted terms as numbers; waits for the device."""
+        """The unweighted terms as numbers; waits for the device, once."""
+        return list(self._numbers)
+
+    @cached_property
+    def _numbers(self) -> list[float]:
         return self.unweighted.tolist()
 
     @property

@@ -11,6 +11,7 @@ from stylelab.engine import targets
 from stylelab.engine.blocks import FirstInBlocks, HalvingConvolution, picture
 from stylelab.engine.convolution import packed
 from stylelab.engine.direct import inner_products
+from stylelab.engine.graph import Replayed
 from stylelab.engine.heads import Blocked, Content, Head, Headless, Style, Target
 from stylelab.engine.passes import Pool, rectify_
 from stylelab.losses import Comparison, accumulable
@@ -64,7 +65,8 @@ class EmbeddedEngine:
     def against(self, comparisons: Sequence[Comparison]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """What compares a canvas, as `Autograd.against` does, with targets that `features` and `grams` gave."""
         wanted = [self._target(each) for each in comparisons]
-        return partial(self._compare, [each.layer for each in comparisons], wanted)
+        compare = partial(self._compare, [each.layer for each in comparisons], wanted)
+        return Replayed(compare) if comparisons[0].target.device.type == "cuda" else compare
 
     def _target(self, comparison: Comparison) -> Target:
         head, of = self.heads.get(comparison.layer), (comparison.target, comparison.strength)
