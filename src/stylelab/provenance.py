@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-ALGORITHM = 6  # raised whenever the same configuration would paint another picture
+ALGORITHM = 7  # raised whenever the same configuration would paint another picture
 # What cannot change the picture, or is in the key by its content instead of its name.
 NOT_IN_KEY = (
     "images.content",
