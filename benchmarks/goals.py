@@ -97,14 +97,21 @@ def _start(found: Tables) -> list[Row]:
     at = _last(found, "start")
     if at is None:
         return [(names[0], "0.6", *NOTHING), (names[1], "1.5 s", *NOTHING)]
-    row, against = _row(at, "stylelab float32, the command"), _against(at)
-    imported = _row(at, "import torch")["cpu_seconds"]["median"]
-    ratio = row["cpu_seconds"]["median"] / _row(at, against)["cpu_seconds"]["median"]
-    beyond = row["cpu_seconds"]["median"] - imported
-    here = f"CPU time, {at['side']} pixels"
+    against, imported = _against(at), _row(at, "import torch")
+    commands = [row for row in at["rows"] if row["name"].endswith(", the command")]
+    by_precision = [(row["name"].split(",")[0].removeprefix("stylelab "), row) for row in commands]
+    shares = [
+        f"{row['seconds']['median'] / _row(at, against)['seconds']['median']:.2f} ({precision})"
+        for precision, row in by_precision
+    ]
+    beyond = [
+        f"{row['seconds']['median'] - imported['seconds']['median']:.1f} s ({precision})"
+        for precision, row in by_precision
+    ]
+    here = f"wall time, {at['side']} pixels, {threads(at)}"
     return [
-        (names[0], "0.6", f"{ratio:.2f}", f"{here}, against {against}"),
-        (names[1], "1.5 s", f"{beyond:.1f} s", here),
+        (names[0], "0.6", ", ".join(shares), f"{here}, against {against}"),
+        (names[1], "1.5 s", ", ".join(beyond), here),
     ]
 
 

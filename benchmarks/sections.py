@@ -117,11 +117,14 @@ def machine_limits(studio: Studio, *, seconds: float) -> dict[str, Any]:
 def starts(studio: Studio, side: int, *, repetitions: int) -> dict[str, Any]:
     """From the start of the process to the end of the first evaluation, one contestant after another."""
     of = studio.painting(side, steps=2, optimizer="lbfgs")
-    of_command = {"who": "command", "overrides": studio.command(of, "float32")}
+    commands = {precision: studio.command(of, precision) for precision in studio.precisions}
     everybody = [
         studio.contestant("import torch", {"who": "import"}),
         *studio.everybody(replace(of, steps=100)),
-        studio.contestant("stylelab float32, the command", of_command),
+        *(
+            studio.contestant(f"stylelab {precision}, the command", {"who": "command", "overrides": overrides})
+            for precision, overrides in commands.items()
+        ),
     ]
     found: dict[str, list[Turn]] = {each.name: [] for each in everybody}
     for _ in range(repetitions):

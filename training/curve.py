@@ -1,6 +1,6 @@
-"""Draws the loss over the batches of training from the losses.csv that distil.py leaves.
+"""Draws the loss over the batches of training from the losses.csv that distil.py leaves, stage after stage.
 
-python -m training.curve runs/first/losses.csv --output docs/embedded/losses.png
+python -m training.curve runs/first/losses.csv runs/second/losses.csv --output docs/embedded/losses.png
 """
 
 import argparse
@@ -9,13 +9,15 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+KINDS = {"0": "pictures", "1": "painted by the student"}  # the latter's loss has more terms
+
 
 def read(path: Path) -> dict[str, tuple[list[int], list[float]]]:
-    """Numbers and losses of the batches of pictures and of those painted by the student, which have more terms."""
-    curves: dict[str, tuple[list[int], list[float]]] = {"pictures": ([], []), "painted by the student": ([], [])}
+    """Numbers and losses of the batches of each kind."""
+    curves: dict[str, tuple[list[int], list[float]]] = {kind: ([], []) for kind in KINDS.values()}
     with path.open(newline="") as file:
         for batch, _, painted, loss in csv.reader(file):
-            batches, losses = curves["painted by the student" if painted == "1" else "pictures"]
+            batches, losses = curves[KINDS[painted]]
             batches.append(int(batch))
             losses.append(float(loss))
     return curves
@@ -30,14 +32,21 @@ def smoothed(values: list[float]) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("losses", type=Path)
+    parser.add_argument("losses", type=Path, nargs="+", help="of each stage, in their order")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     figure = Figure(figsize=(6, 3), layout="constrained")
-    axes = figure.subplots()
-    for name, (batches, losses) in read(options.losses).items():
-        if losses:
-            axes.plot(batches, smoothed(losses), label=name)
+    axes, before, shown = figure.subplots(), 0, set()
+    for number, path in enumerate(options.losses):
+        if number:
+            axes.axvline(before, color="lightgrey")
+        curves = read(path)
+        for place, (kind, (batches, losses)) in enumerate(curves.items()):
+            if losses:
+                label = kind if kind not in shown else None
+                shown.add(kind)
+                axes.plot([before + batch for batch in batches], smoothed(losses), color=f"C{place}", label=label)
+        before += max(batches[-1] for batches, _ in curves.values() if batches)
     axes.set(xlabel="batches", ylabel="loss", yscale="log")
     axes.legend()
     figure.savefig(options.output, dpi=120)

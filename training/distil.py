@@ -75,6 +75,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=160, help="side of the training crops, in pixels")
     parser.add_argument("--feedback", type=float, default=0.3, help="share of pictures painted by the student itself")
+    parser.add_argument(
+        "--gram-weight", type=float, default=1.0, help="of a relative Gram error against a relative feature error"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     return parser.parse_args()
@@ -146,7 +149,9 @@ class Run:
         rate = rate_at(self.seconds / 60 / self.options.minutes, self.batches, self.options.rate)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = total(errors(self.student, self.teacher, self.means, images, canvases))
+        weight = self.options.gram_weight
+        found = errors(self.student, self.teacher, self.means, images, canvases, grams=weight > 0)
+        loss = total(found, weight)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), 2.0)

@@ -11,7 +11,6 @@ LEARNED = LAYERS
 WEIGHTS = {
     "relu1_1": 1.0, "relu2_1": 1.0, "relu2_2": 0.5, "relu3_1": 1.0, "relu4_1": 1.2, "relu4_2": 1.0, "relu5_1": 3.0,
 }  # fmt: skip
-GRAM_WEIGHT = 3.0  # of a relative Gram error against a relative feature error
 
 
 def robust(error: Tensor, power: Tensor) -> Tensor:
@@ -22,23 +21,29 @@ def robust(error: Tensor, power: Tensor) -> Tensor:
     return (2 * torch.log1p(error / (power + 0.05 * power.mean()) / 2)).mean()
 
 
-def layer_errors(ours: Tensor, theirs: Tensor, mean: Tensor, canvases: int) -> dict[str, Tensor]:
-    """Relative errors of one layer's features and Gram matrices, in the normalised scale and in the Caffe scale.
+def feature_errors(ours: Tensor, theirs: Tensor, mean: Tensor) -> dict[str, Tensor]:
+    """Relative errors of one layer's features, in the normalised scale and in the Caffe scale.
 
-    ours, theirs: (N, C, H, W), normalised; mean: (C,), what they were divided by. The first `canvases` pictures strive
-    for the style of the next as many: there the error of the difference of Gram matrices counts too, which is all that
-    painting sees.
+    ours, theirs: (N, places, C), normalised; mean: (C,), what they were divided by.
     """
     caffe = mean.square()
-    ours, theirs = (features.permute(0, 2, 3, 1).flatten(1, 2) for features in (ours, theirs))
     difference, power = squares(ours - theirs), squares(theirs)
-    found = {
+    return {
         "features": robust(difference.sum(1), power.sum(1)),
         "caffe_features": robust(difference @ caffe, power @ caffe),
     }
+
+
+def gram_errors(ours: Tensor, theirs: Tensor, mean: Tensor, canvases: int) -> dict[str, Tensor]:
+    """The same of one layer's Gram matrices.
+
+    The first `canvases` pictures strive for the style of the next as many: there the error of the difference of Gram
+    matrices counts too, which is all that painting sees.
+    """
     wrong, wanted = GramErrors.apply(ours, theirs, mean, canvases)
     kinds = {"gram": slice(len(ours)), "gap_gram": slice(len(ours), None)} if canvases else {"gram": slice(None)}
     aims = {"gram": wanted, "gap_gram": wanted[canvases : 2 * canvases]}
+    found = {}
     for name, place in kinds.items():
         found[name], found[f"caffe_{name}"] = map(robust, wrong[place].T, aims[name].T)
     return found
@@ -93,22 +98,34 @@ def _squares(matrices: Tensor, caffe: Tensor) -> Tensor:
 
 
 def errors(
-    student: EmbeddedEncoder, teacher: Engine, means: dict[str, Tensor], images: Tensor, canvases: int = 0
+    student: EmbeddedEncoder,
+    teacher: Engine,
+    means: dict[str, Tensor],
+    images: Tensor,
+    canvases: int = 0,
+    *,
+    grams: bool = True,
 ) -> dict[str, Tensor]:
-    """layer/kind -> relative error on a batch of images, the first `canvases` of them followed by their styles."""
+    """layer/kind -> relative error on a batch of images, the first `canvases` of them followed by their styles.
+
+    images: (N, 3, H, W). grams: whether Gram matrices are held against each other too, or the features alone.
+    """
     truth = teacher.features(images, LEARNED)
     with torch.autocast(images.device.type, torch.bfloat16):
         answers = student(images.contiguous(memory_format=torch.channels_last))
         found = {}
         for layer in LEARNED:
-            for name, error in layer_errors(answers[layer], truth[layer], means[layer], canvases).items():
-                found[f"{layer}/{name}"] = error
+            ours, theirs = (features[layer].permute(0, 2, 3, 1).flatten(1, 2) for features in (answers, truth))
+            kinds = feature_errors(ours, theirs, means[layer])
+            if grams:
+                kinds |= gram_errors(ours, theirs, means[layer], canvases)
+            found |= {f"{layer}/{name}": error for name, error in kinds.items()}
     return found
 
 
-def total(found: dict[str, Tensor]) -> Tensor:
-    """The loss: the errors of all layers, features and Gram matrices, weighted."""
+def total(found: dict[str, Tensor], gram_weight: float) -> Tensor:
+    """The loss: the errors of all layers, weighted; those of Gram matrices by gram_weight besides."""
     return sum(
-        WEIGHTS[name.split("/")[0]] * (GRAM_WEIGHT if name.endswith("gram") else 1.0) * error
+        WEIGHTS[name.split("/")[0]] * (gram_weight if name.endswith("gram") else 1.0) * error
         for name, error in found.items()
     )
