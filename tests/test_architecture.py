@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # An import goes to a lower rank, within a function too. A package of ours counts as one module.
 RANKS = {
-    0: "layers losses schema provenance pictures devices parameter_files errors interrupts addresses",
+    0: "layers losses schema provenance pictures devices parameter_files errors interrupts addresses aside",
     1: "vgg embedded images spec autograd shelves bundles configuration run_folder store",
     2: "engine parameters pyramid composition work search_space spool patience",
     3: "objective networks reference sharing job study_settings mirror",

@@ -1,5 +1,7 @@
 """Images as tensors: (N, 3, H, W), sRGB, in [0, 1]; the bridge to and from decoded pictures."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,8 +19,24 @@ def from_picture(picture: Image.Image) -> Tensor:
 
 def to_picture(image: Tensor) -> Image.Image:
     """An 8-bit picture of a (1, 3, H, W) image; what lies outside [0, 1] is clipped, the rest rounded."""
+    return on_its_way(image)()
+
+
+def on_its_way(image: Tensor) -> Callable[[], Image.Image]:
+    """`to_picture` in two parts: a GPU's copy is asked for now; the call waits for it, but not for what comes after."""
     rows = image[0].detach().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0)
-    return Image.fromarray(rows.cpu().numpy())
+    if not rows.is_cuda:
+        return lambda: Image.fromarray(rows.numpy())
+    here = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)  # pinned: the copy does not stop the host
+    here.copy_(rows, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(rows.device))
+
+    def picture() -> Image.Image:
+        copied.synchronize()
+        return Image.fromarray(here.numpy())
+
+    return picture
 
 
 def enlarge(image: Tensor, size: Size) -> Tensor:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from stylelab import images, pictures, run_folder
+from stylelab.aside import Aside
 from stylelab.interrupts import Preempted, notice_was_given, raise_again
 from stylelab.job import Job
 from stylelab.objective import Losses
@@ -99,10 +100,14 @@ class Recorder(Protocol):
 
 class Folder:
     """The run's folder: losses.csv, canvases on their way, run.json. The bytes of the pictures and of losses.csv depend
-    on nothing but the key."""
+    on nothing but the key.
 
-    def __init__(self, folder: Path, *, pictures_every: int) -> None:
-        self.folder, self.pictures_every = folder, pictures_every
+    Args:
+        aside: where canvases are encoded and written.
+    """
+
+    def __init__(self, folder: Path, *, pictures_every: int, aside: Aside) -> None:
+        self.folder, self.pictures_every, self.aside = folder, pictures_every, aside
         self.losses: TextIO | None = None
 
     def start(self, record: Record, resumed_at: int | None) -> None:
@@ -120,10 +125,16 @@ class Folder:
             self.losses.write(_csv_line(header(step.losses)))
         self.losses.write(_csv_line([step.number, step.level, *numbers(step.losses)]))
         if self.pictures_every and step.number and step.number % self.pictures_every == 0:
-            save_canvas(step, self.folder)
+            self.aside.do(saving_canvas(step, self.folder))
 
     def finish(self, record: Record) -> None:
-        """Close the losses and say in run.json how the run ended."""
+        """Close the losses and say in run.json how the run ended; raise what could not be written beside the run."""
+        try:
+            self.aside.close()
+        finally:
+            self._close(record)
+
+    def _close(self, record: Record) -> None:
         if self.losses is not None:
             self.losses.flush()
             os.fsync(self.losses.fileno())
@@ -170,11 +181,10 @@ def _csv_line(row: list) -> str:
     return line.getvalue()
 
 
-def save_canvas(step: Step, folder: Path) -> Path:
-    """Write the canvas of a step as canvas_<number>.png."""
-    path = folder / f"canvas_{step.number:06d}.png"
-    pictures.save_png(images.to_picture(step.canvas), path, texts={})
-    return path
+def saving_canvas(step: Step, folder: Path) -> Callable[[], None]:
+    """What writes the canvas of a step as canvas_<number>.png; a GPU's canvas is on its way from now on."""
+    path, picture = folder / f"canvas_{step.number:06d}.png", images.on_its_way(step.canvas)
+    return lambda: pictures.save_png(picture(), path, texts={})
 
 
 class Progress:
@@ -223,13 +233,18 @@ class Checkpoint:
 
     It holds all that painting on needs and the losses so far, so that what a killed process left beside it, more rows
     or half a row, does not matter.
+
+    Args:
+        aside: where the run's canvases are written: a checkpoint comes after those before it.
+        companions: runs that go on beside it in this process.
     """
 
     LAYOUT = 1  # raised whenever an older checkpoint could not be read
     LARGEST_PART = 0.02  # of the time that may go into checkpoints
     SPEED = 100e6  # bytes per second that a disk is thought to take until the first checkpoint has been timed
 
-    def __init__(self, job: Job, *, companions: int = 0) -> None:
+    def __init__(self, job: Job, *, aside: Aside | None = None, companions: int = 0) -> None:
+        self.aside = aside or Aside(threaded=False)
         self.part = self.LARGEST_PART / (1 + companions)  # those of this process take time of each other's
         self.path, self.losses = job.folder / "checkpoint.pt", job.folder / "losses.csv"
         self.key, self.decisive, self.interval = job.key, job.decisive, job.spec.checkpoint_seconds
@@ -267,7 +282,8 @@ class Checkpoint:
         return time.monotonic() - self.last >= max(self.interval, (self.cost or 0) / self.part)
 
     def save(self, step: Step) -> None:
-        """Save now. The losses of this step stand in losses.csv already."""
+        """Save now. The losses of this step stand in losses.csv already, and the canvases before it in the folder."""
+        self.aside.wait()
         partial = self.path.with_suffix(".partial")
         values = {"layout": self.LAYOUT, "key": self.key, "state": step.state(), "losses": self.losses.read_text()}
         try:

@@ -11,12 +11,13 @@ import torch
 
 from stylelab import devices, failures, images, networks, pictures, provenance, reference, run_folder
 from stylelab.addresses import redacted, redacted_values
+from stylelab.aside import Aside
 from stylelab.configuration import root
 from stylelab.errors import Pruned
 from stylelab.interrupts import named, sigterm_as_interrupt
 from stylelab.job import Job
 from stylelab.parameter_files import sha256_of
-from stylelab.recorders import FAILED, FINISHED, KILLED, Checkpoint, Folder, Progress, Record, Recorder, save_canvas
+from stylelab.recorders import FAILED, FINISHED, KILLED, Checkpoint, Folder, Progress, Record, Recorder, saving_canvas
 from stylelab.sharing import Resident
 from stylelab.shelves import NETWORKS, TARGETS
 from stylelab.transfer import Step, transfer
@@ -139,8 +140,9 @@ def _paint_and_record(
     record.resumed = before.get("resumed", [])
     if companions:
         record.facts["painted_together"] = 1 + companions  # which the times and the memory are of
-    folder = Folder(job.folder, pictures_every=job.spec.tracking.pictures_every)
-    checkpoint = Checkpoint(job, companions=companions)
+    aside = Aside(threaded=job.spec.device.startswith("cuda"))
+    folder = Folder(job.folder, pictures_every=job.spec.tracking.pictures_every, aside=aside)
+    checkpoint = Checkpoint(job, aside=aside, companions=companions)
     # In the order of their end: the folder is complete before the tracker copies it, the checkpoint goes when both are.
     recorders: list[Recorder] = [progress, folder, checkpoint]
     last = step = None
@@ -164,6 +166,7 @@ def _paint_and_record(
             for recorder in recorders:
                 recorder.step(step)
         _finish_picture(job, last, record)
+        aside.wait()  # a canvas that could not be written fails the run
         record.metrics["memory/peak_mb"] = devices.peak_memory_mb(last.canvas.device)
         record.metrics["time/checkpoint_seconds"] = checkpoint.spent
         record.status = FINISHED
@@ -171,7 +174,7 @@ def _paint_and_record(
         record.status = KILLED
         record.reason = str(interrupt) if isinstance(interrupt, Pruned) else named(interrupt)
         if last is not None:
-            save_canvas(last, job.folder)
+            saving_canvas(last, job.folder)()
         raise
     except Exception as error:
         last = step = None  # they hold the targets, and memory may be what is wanted
