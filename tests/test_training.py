@@ -1,15 +1,17 @@
 """training/: what the embedded network starts from, what it is held against, and how it steps."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training import start
+from training import export, start
 from training.errors import GramErrors
 from training.muon import orthogonalised
 
@@ -110,3 +112,21 @@ def test_an_orthogonalised_step_goes_alike_along_all_directions():
     matrix = torch.randn(12, 30, generator=draw) * torch.logspace(0, -2, 12)[:, None]
     values = torch.linalg.svdvals(orthogonalised(matrix))
     assert values.min() > 0.5 and values.max() < 1.3
+
+
+def test_the_mean_of_two_checkpoints_is_what_is_written(tmp_path, monkeypatch):
+    draw = torch.Generator().manual_seed(4)
+    first, second = ({"conv1_1.weight": torch.randn(2, 3, 3, 3, generator=draw)} for _ in range(2))
+    torch.save({"parameters": first, "batches": 3}, tmp_path / "checkpoint.pt")
+    save_file(second, tmp_path / "second.safetensors")
+    files = [str(tmp_path / name) for name in ("checkpoint.pt", "second.safetensors")]
+    written = tmp_path / "mean.safetensors"
+    monkeypatch.setattr(sys, "argv", ["export", "--checkpoint", *files, "--output", str(written)])
+    export.main()
+    (found,) = load_file(written).values()
+    assert found.dtype == torch.float16
+    torch.testing.assert_close(
+        found.float(), (first["conv1_1.weight"] + second["conv1_1.weight"]) / 2, rtol=1e-3, atol=0
+    )
+    record = json.loads(written.with_suffix(".json").read_text())
+    assert record["parameters"] == 54 and record["bytes"] == written.stat().st_size
