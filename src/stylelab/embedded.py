@@ -58,21 +58,21 @@ class Part(NamedTuple):
 
 TRUNK = (
     Part("conv1_1", 3, 24, "relu1_1"),
-    Part("conv1_2", 24, 48, kernel=4, stride=2),  # its pool in it
-    Part("conv2_1", 48, 64, "relu2_1", (48, 32)),
+    Part("conv1_2", 24, 32, kernel=4, stride=2),  # its pool in it
+    Part("conv2_1", 32, 64, "relu2_1", (32, 32)),
     Part("conv2_2", 64, 96, "relu2_2", (32, 32)),
     Part("pool2", 96, 96),
     Part("conv3_1", 96, 160, "relu3_1", (48, 48)),
-    Part("conv3_2", 160, 192, None, (48, 48)),
-    Part("conv3_3", 192, 192, None, (48, 48)),
-    Part("conv3_4", 192, 192, None, (48, 48)),
+    Part("conv3_2", 160, 192, None, (32, 48)),
+    Part("conv3_3", 192, 192, None, (32, 48)),
+    Part("conv3_4", 192, 192, None, (32, 48)),
     Part("pool3", 192, 192),
     Part("conv4_1", 192, 384, "relu4_1", (64, 96)),
     Part("conv4_2", 384, 512, "relu4_2", (96, 96)),
     Part("conv4_3", 512, 512, None, (128, 128)),
     Part("conv4_4", 512, 512, None, (160, 160)),
     Part("pool4", 512, 512),
-    Part("conv5_1", 512, 512, "relu5_1", (256, 256)),
+    Part("conv5_1", 512, 512, "relu5_1", (288, 288)),
 )
 
 
