@@ -63,9 +63,9 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def settled(ratios: Sequence[float]) -> bool:
-    """Whether the interval lies on one side of the limit; of a few starts, whether the median lies clear of it."""
+    """Whether the interval lies on one side of the limit; of a few starts, whether the median lies clear below it."""
     low, middle, high = interval(ratios)
-    return low > LIMIT or high < LIMIT or (len(ratios) < ROUNDS and abs(middle - LIMIT) > CLEAR)
+    return low > LIMIT or high < LIMIT or (len(ratios) < ROUNDS and middle < LIMIT - CLEAR)
 
 
 def main() -> int:

@@ -175,7 +175,9 @@ def test_the_interval_of_a_median_holds_it_as_often_as_it_says():
 def test_a_check_goes_on_while_the_limit_lies_within_what_was_found():
     assert check.settled([1.0 + n / 1000 for n in range(-20, 21)])
     assert not check.settled([1.05 + n / 1000 for n in range(-20, 21)])
-    assert check.settled([0.96, 1.0, 1.06])  # starts: few, their median clear of the limit
+    assert check.settled([0.96, 1.0, 1.06])  # starts: few, their median clear below the limit
+    assert not check.settled([1.036, 1.072, 1.173])  # an unchanged program's, as once measured
+    assert check.settled([1.1, 1.15, 1.2])
     assert not check.settled([1.0, 1.04, 1.06])
 
 
