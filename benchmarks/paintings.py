@@ -14,18 +14,26 @@ from sections import PEER, YARDSTICK
 from studio import Studio
 from turns import Contestant, Seat, Table, Turn, whole
 
+LABELS = {"single": "", "coarse_to_fine": ", coarse to fine"}  # by pyramid
+JUDGEMENTS = 100  # of a painting of ours: its steps are told apart to a hundredth of the yardstick's
 FURTHER = 1.25  # steps that ours may take: the float32 finish, the last fifth, begins where the yardstick ends
 
 
-def equal_loss(studio: Studio, side: int, *, start: str, steps: int) -> dict[str, Any]:
-    """Time to the float32 loss that the yardstick reaches in some evaluations of L-BFGS, all taking turns."""
+def equal_loss(studio: Studio, side: int, *, start: str, steps: int, pyramids: Sequence[str]) -> dict[str, Any]:
+    """Time to the float32 loss that the yardstick reaches in some evaluations of L-BFGS, all taking turns.
+
+    Args:
+        pyramids: those that ours paints on, single or coarse_to_fine; from noise only.
+    """
     of = studio.painting(side, start=start, optimizer="lbfgs", steps=steps)
     longer = replace(of, steps=round(FURTHER * steps))
-    recipes = {f"stylelab {precision}": (precision, ()) for precision in studio.precisions}
-    if start == "noise":
-        finer = ("pyramid=coarse_to_fine",)
-        recipes |= {f"stylelab {precision}, coarse to fine": (precision, finer) for precision in studio.precisions}
-    ours = [studio.ours(longer, which, *more, name=name, judge_every=1) for name, (which, more) in recipes.items()]
+    recipes = {
+        f"stylelab {precision}{LABELS[pyramid]}": (precision, f"pyramid={pyramid}")
+        for pyramid in (pyramids if start == "noise" else ("single",))
+        for precision in studio.precisions
+    }
+    judged = max(1, steps // JUDGEMENTS)
+    ours = [studio.ours(longer, which, more, name=name, judge_every=judged) for name, (which, more) in recipes.items()]
     peers = [begin(of) for begin in studio.peers if begin(of).name == PEER]  # its loss is the yardstick's
     with Table([studio.plain(of), *peers, *ours]) as table:
         kept = {name: _Entrant(seat, steps) for name, seat in table.seats.items()}

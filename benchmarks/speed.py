@@ -28,6 +28,8 @@ PAIRS = (
     ("mountain_lake", "wave_print"),
     ("portrait", "crosshatching"),
 )
+STARTS = ("content", "noise")
+PYRAMIDS = tuple(paintings.LABELS)
 SECTIONS = ("limits", "evaluation", "start", "optimizer", "equal_loss", "fidelity", "eight")
 
 
@@ -74,6 +76,8 @@ def arguments() -> argparse.Namespace:
     add("--seconds", type=float, default=15, help="of turns in each table (default: %(default)s)")
     add("--steps", type=int, default=60, help="evaluations of whole paintings (default: %(default)s)")
     add("--painted-side", type=int, default=128, help="pixels of whole paintings (default: %(default)s)")
+    add("--starts", nargs="+", choices=STARTS, default=STARTS, help="of whole paintings (default: %(default)s)")
+    add("--pyramids", nargs="+", choices=PYRAMIDS, default=PYRAMIDS, help="of ours from noise (default: %(default)s)")
     add("--repetitions", type=int, default=3, help="of starts (default: %(default)s)")
     add("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="NAME", help=", ".join(SECTIONS))
     add("--peer", action="append", default=[], metavar="NAME=CHECKOUT", help=f"time it too: {', '.join(PEERS)}")
@@ -137,10 +141,12 @@ def planned(studio: Studio, options: argparse.Namespace) -> Iterator[tuple[str, 
                     lambda each=each: sections.optimizers(studio, each, seconds=options.seconds),
                 )
         if section == "equal_loss":
-            for start in ("content", "noise"):
+            for start in options.starts:
                 yield (
                     f"equal_loss from {start}",
-                    lambda start=start: paintings.equal_loss(studio, side, start=start, steps=steps),
+                    lambda start=start: paintings.equal_loss(
+                        studio, side, start=start, steps=steps, pyramids=options.pyramids
+                    ),
                 )
         if section == "fidelity":
             yield "fidelity", lambda: paintings.fidelity(studio, side, steps=steps, pairs=len(studio.pairs))
