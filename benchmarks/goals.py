@@ -52,7 +52,7 @@ def _equal_loss(found: Tables, start: str, goal: float) -> Row:
     against = PEER if any(row["name"] == PEER for row in at["rows"]) else "plain"
     other = _row(at, against)["cpu_seconds"]
     reached = [row for row in at["rows"] if row["name"].startswith("stylelab") and row["cpu_seconds"] > 0]
-    here = f"{at['side']} pixels, {at['steps']} evaluations, against {against}"
+    here = f"{at['side']} pixels, {at['steps']} evaluations, history {at.get('history', 20)}, against {against}"
     if not reached or math.isnan(other):
         return (what, f"1/{1 / goal:.0f}", "not reached", here)
     best = min(reached, key=lambda row: row["cpu_seconds"])

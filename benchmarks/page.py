@@ -34,12 +34,13 @@ def _by_machine(runs: Iterable[Found]) -> dict[str, list[Found]]:
 
 
 def newest(runs: Sequence[Found]) -> dict[str, list[Found]]:
-    """Of every section the newest table for each size, number of threads and first canvas."""
+    """Of every section the newest table for each size, number of threads, first canvas and number of pairs."""
     found: dict[str, dict[tuple, Found]] = {}
     for run in runs:  # newest first
         for section, tables in run["sections"].items():
             for table in tables:
                 key = tuple(table.get(name, "") for name in ("side", "threads", "start", "steps"))
+                key += (table.get("history", 20),)
                 found.setdefault(section, {}).setdefault(
                     key, table | {"commit": run["machine"]["commit"], "when": run["when"]}
                 )
@@ -169,6 +170,8 @@ def _equal_loss(of: Found) -> list[str]:
     ]
     header = ("program", "evaluations", "s", "CPU s", "CPU time by plain's", "wall time by plain's")
     title = f"### Time to the float32 loss of plain after {of['steps']} evaluations of L-BFGS, from {of['start']}"
+    if "history" in of:
+        title += f", history {of['history']}"
     return [f"{title}, {of['side']} pixels, {goals.threads(of)} ({of['commit']})", grid(header, rows)]
 
 

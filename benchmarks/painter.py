@@ -82,6 +82,8 @@ def plainly(of: Settings, gate: Gate) -> Turns:
     content, style = (plain.read(of[key]).to(device) for key in ("content", "style"))
     first = content if of["start"] == "content" else plain.noise(content.shape, of["seed"]).to(device)
     loss = plain.Loss(plain.Network(of["parameters"]).to(device), content, style)
+    if of.get("compiled"):
+        loss = torch.compile(loss.__call__)
     for _, found in plain.paint(loss, first, optimizer=of["optimizer"], steps=of["steps"]):
         yield lambda found=found: found
 
@@ -150,8 +152,11 @@ SMALL = 0.01  # learning rate, so that the minimum stays far away
 
 
 def _our_step(canvas: Any, curvature: Any, history: int) -> Callable[[], None]:
+    from stylelab import devices
     from stylelab.descent import Lbfgs
 
+    widest = 64 * canvas[:, :1].nbytes  # relu1_1, beside which it is used
+    devices.give_back_freed_memory(largest=widest)
     optimizer = Lbfgs(history=history, learning_rate=SMALL)
 
     def step() -> None:

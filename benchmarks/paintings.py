@@ -19,21 +19,24 @@ JUDGEMENTS = 100  # of a painting of ours: its steps are told apart to a hundred
 FURTHER = 1.25  # steps that ours may take: the float32 finish, the last fifth, begins where the yardstick ends
 
 
-def equal_loss(studio: Studio, side: int, *, start: str, steps: int, pyramids: Sequence[str]) -> dict[str, Any]:
+def equal_loss(
+    studio: Studio, side: int, *, start: str, steps: int, history: int, pyramids: Sequence[str]
+) -> dict[str, Any]:
     """Time to the float32 loss that the yardstick reaches in some evaluations of L-BFGS, all taking turns.
 
     Args:
+        history: pairs that ours remembers; the yardstick and neural-style-pt remember 100.
         pyramids: those that ours paints on, single or coarse_to_fine; from noise only.
     """
     of = studio.painting(side, start=start, optimizer="lbfgs", steps=steps)
     longer = replace(of, steps=round(FURTHER * steps))
     recipes = {
-        f"stylelab {precision}{LABELS[pyramid]}": (precision, f"pyramid={pyramid}")
+        f"stylelab {precision}{LABELS[pyramid]}": (precision, (f"pyramid={pyramid}", f"optimizer.history={history}"))
         for pyramid in (pyramids if start == "noise" else ("single",))
         for precision in studio.precisions
     }
     judged = max(1, steps // JUDGEMENTS)
-    ours = [studio.ours(longer, which, more, name=name, judge_every=judged) for name, (which, more) in recipes.items()]
+    ours = [studio.ours(longer, which, *more, name=name, judge_every=judged) for name, (which, more) in recipes.items()]
     peers = [begin(of) for begin in studio.peers if begin(of).name == PEER]  # its loss is the yardstick's
     with Table([studio.plain(of), *peers, *ours]) as table:
         kept = {name: _Entrant(seat, steps) for name, seat in table.seats.items()}
@@ -56,6 +59,7 @@ def equal_loss(studio: Studio, side: int, *, start: str, steps: int, pyramids: S
         "start": start,
         "threads": studio.threads,
         "steps": steps,
+        "history": history,
         "target": target,
         "rows": rows,
         "curves": {name: found.curve() for name, found in kept.items()},

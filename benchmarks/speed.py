@@ -78,9 +78,15 @@ def arguments() -> argparse.Namespace:
     add("--painted-side", type=int, default=128, help="pixels of whole paintings (default: %(default)s)")
     add("--starts", nargs="+", choices=STARTS, default=STARTS, help="of whole paintings (default: %(default)s)")
     add("--pyramids", nargs="+", choices=PYRAMIDS, default=PYRAMIDS, help="of ours from noise (default: %(default)s)")
+    add("--history", type=int, default=20, help="pairs of ours in paintings to equal loss (default: %(default)s)")
     add("--repetitions", type=int, default=3, help="of starts (default: %(default)s)")
     add("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="NAME", help=", ".join(SECTIONS))
     add("--peer", action="append", default=[], metavar="NAME=CHECKOUT", help=f"time it too: {', '.join(PEERS)}")
+    add(
+        "--compiled",
+        action="store_true",
+        help="time the plain implementation through torch.compile too; wants a C++ compiler",
+    )
     add("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     add("--configurations", type=Path, help="file of composed configurations: written, and read where Hydra is missing")
     add("--source", type=Path, default=ROOT, help="another checkout, whose engine is timed; the default is this one")
@@ -108,6 +114,7 @@ def furnished(options: argparse.Namespace, folder: Path) -> Studio:
         peers=seated(options.peer, parameters, folder),
         configurations=options.configurations,
         source=options.source.resolve(),
+        compiled=options.compiled,
     )
 
 
@@ -145,7 +152,7 @@ def planned(studio: Studio, options: argparse.Namespace) -> Iterator[tuple[str, 
                 yield (
                     f"equal_loss from {start}",
                     lambda start=start: paintings.equal_loss(
-                        studio, side, start=start, steps=steps, pyramids=options.pyramids
+                        studio, side, start=start, steps=steps, history=options.history, pyramids=options.pyramids
                     ),
                 )
         if section == "fidelity":

@@ -41,6 +41,7 @@ class Studio:
         pairs: content and style pictures.
         configurations: file of composed configurations, to read where Hydra is missing; None: compose.
         source: the checkout whose engine is timed.
+        compiled: have the yardstick through torch.compile too.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Studio:
     peers: Sequence[Starter] = ()
     configurations: Path | None = None
     source: Path = ROOT
+    compiled: bool = False
 
     @property
     def gpu(self) -> bool:
@@ -101,13 +103,12 @@ class Studio:
                 middle.resize(size, Image.Resampling.LANCZOS).save(target)
         return target
 
-    def plain(self, of: Painting) -> Contestant:
-        """The yardstick."""
+    def plain(self, of: Painting, *, compiled: bool = False) -> Contestant:
+        """The yardstick, by itself or through torch.compile."""
         settings = {"who": "plain", "parameters": str(self.parameters), "seed": 0, "device": self.device}
-        settings |= {"content": str(of.content), "style": str(of.style)}
-        return self.contestant(
-            "plain", settings | {name: getattr(of, name) for name in ("start", "optimizer", "steps")}
-        )
+        settings |= {"content": str(of.content), "style": str(of.style), "compiled": compiled}
+        settings |= {name: getattr(of, name) for name in ("start", "optimizer", "steps")}
+        return self.contestant("plain, torch.compile" if compiled else "plain", settings)
 
     def ours(
         self, of: Painting, precision: str, *more: str, name: str | None = None, judge_every: int = 0
@@ -178,7 +179,8 @@ class Studio:
     def everybody(self, of: Painting) -> list[Contestant]:
         """The yardstick, the engine in each precision, and the peers."""
         ours = [self.ours(of, precision) for precision in self.precisions]
-        return [self.plain(of), *ours, *(start(of) for start in self.peers)]
+        compiled = [self.plain(of, compiled=True)] if self.compiled else []
+        return [self.plain(of), *compiled, *ours, *(start(of) for start in self.peers)]
 
 
 def random_parameters(folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """The engine against autograd through the plain encoder, on random layers, poolings, statistics, weights and sizes."""
 
 import random
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -112,6 +113,53 @@ def test_bfloat16_is_as_near_to_the_exact_gradient_as_autograd_in_bfloat16(encod
         assert relative(found[place], exact[place]) < max(0.02, 1.5 * relative(plain[place], exact[place])), case
 
 
+def test_float16_is_as_near_to_the_exact_gradient_as_autograd_in_float16(encoder, narrow_bands):
+    """In the median of some cases: where a rectifier near nought turns by rounding, either may be ten times farther."""
+    errors: dict[str, list[float]] = {"plain": [], "engine": []}
+    for seed in range(52, 76):
+        case = drawn(seed)
+        exact = evaluated(Autograd(encoder(case, torch.float64)), case, torch.float64)
+        plain = evaluated(Autograd(encoder(case, torch.float16)), case, torch.float32)
+        found = evaluated(Engine(encoder(case, torch.float32), torch.float16), case, torch.float32)
+        assert relative(found[0], exact[0]) < 0.01, case
+        errors["plain"].append(relative(plain[1], exact[1]))
+        errors["engine"].append(relative(found[1], exact[1]))
+    assert statistics.median(errors["engine"]) < min(0.02, 1.2 * statistics.median(errors["plain"]))
+
+
+@pytest.mark.parametrize("strength", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("brightness", [1e-2, 1.0, 1e3])
+def test_float16_takes_losses_and_activations_of_any_size(small_encoder, brightness: float, strength: float):
+    """Unscaled, products of activations of a thousand leave its range, and gradients leave it or vanish."""
+    generator = torch.Generator().manual_seed(0)
+    network = small_encoder("relu2_1", "relu3_1", "relu1_1", dtype=torch.float64)
+    with torch.no_grad():
+        for value in network.filters("conv1_1"):
+            value *= brightness
+    canvas, content, style = torch.rand(3, 1, 3, 32, 36, generator=generator, dtype=torch.float64)
+    found = {}
+    for arithmetic in (torch.float64, torch.float16):
+        engine_ = Engine(network.double() if arithmetic == torch.float64 else network.float(), arithmetic)
+        kind = torch.float64 if arithmetic == torch.float64 else torch.float32
+        strengths = torch.full((1,), strength, dtype=kind)
+        grams = engine_.grams(style.to(kind), ("relu1_1", "relu2_1"))
+        features = engine_.features(content.to(kind), ("relu3_1",))
+        comparisons = [Comparison("style", layer, gram, strengths) for layer, gram in grams.items()]
+        comparisons.append(Comparison("content", "relu3_1", features["relu3_1"], strengths))
+        found[arithmetic] = engine_.against(comparisons)(canvas.to(kind))
+    for place in range(2):
+        assert relative(found[torch.float16][place], found[torch.float64][place]) < 0.05
+
+
+def test_float16_at_the_target_itself_gives_nought(small_encoder, image):
+    """No gradient to scale: nought, not no number."""
+    engine_ = Engine(small_encoder("relu3_1", dtype=torch.float32), torch.float16)
+    picture = image(0, 32, 32).float()
+    target = engine_.features(picture, ("relu3_1",))["relu3_1"]
+    errors, gradient = engine_.against([Comparison("content", "relu3_1", target, torch.ones(1))])(picture)
+    assert not errors.any() and not gradient.any()
+
+
 def test_an_evaluation_leaves_nothing_behind_for_the_next(encoder):
     """The second of two equals the first to the bit, after another of another size."""
     case, other = drawn(3), drawn(4)
@@ -133,10 +181,11 @@ def test_features_are_the_encoders(small_encoder, image, narrow_bands):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_evaluations_replayed_on_a_gpu_are_those_computed_there(encoder):
+@pytest.mark.parametrize("arithmetic", [torch.float32, torch.bfloat16, torch.float16])
+def test_evaluations_replayed_on_a_gpu_are_those_computed_there(encoder, arithmetic):
     """To the bit, canvas after canvas; what was returned before stays as it was."""
     case = drawn(3)
-    network = Engine(encoder(case, torch.float32).to("cuda"), torch.float32)
+    network = Engine(encoder(case, torch.float32).to("cuda"), arithmetic)
     pictures = [torch.rand(1, 3, 32, 28, device="cuda") for _ in range(4)]
     features, grams = network.features(pictures[0], case.content), network.grams(pictures[1], case.style)
     strength = torch.ones(1, device="cuda")
@@ -156,6 +205,7 @@ def test_what_the_engine_does_not_know_goes_through_autograd(small_encoder):
     assert engine.fastest(network, torch.bfloat16).weight.dtype == torch.bfloat16
     assert network.weight.dtype == torch.float32
     assert isinstance(engine.fastest(small_encoder("relu1_1", dtype=torch.float32), torch.bfloat16), Engine)
+    assert isinstance(engine.fastest(small_encoder("relu1_1", dtype=torch.float32), torch.float16), Engine)
 
 
 def test_a_cpu_without_units_for_bfloat16_paints_in_float32(monkeypatch):

@@ -263,7 +263,7 @@ def test_a_loss_knows_its_terms_in_order(objective, canvas):
 
 @pytest.mark.parametrize("beta", [1e-9, 1.0, 1e9])
 def test_float16_gradients_survive_weights_of_any_size(small_parameters, image, beta: float) -> None:
-    """Unscaled, a beta of 1e9 overflows float16 on its way to the canvas and one of 1e-9 vanishes."""
+    """Through autograd. Unscaled, a beta of 1e9 overflows float16 on its way to the canvas and one of 1e-9 vanishes."""
     gradients = {}
     for dtype in (torch.float32, torch.float16):
         encoder = Encoder(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stylelab import losses
 from stylelab.losses import Comparison
+from stylelab.scaling import largest, unit
 
 
 class Encoding(Protocol):
@@ -87,8 +88,7 @@ def _through_network(features: Sequence[Tensor], gradients: Sequence[Tensor], ca
     that brings the largest gradient near one.
     """
     half = features[0].dtype == torch.float16
-    largest = torch.stack([gradient.abs().max() for gradient in gradients]).max() if half else canvas.new_ones(())
-    scale = torch.exp2(-torch.floor(torch.log2(largest.clamp_min(torch.finfo(largest.dtype).tiny))))
+    scale = unit(torch.stack([largest(gradient) for gradient in gradients]).max()) if half else 1.0
     outputs = [
         (gradient * scale if half else gradient).to(found.dtype)
         for found, gradient in zip(features, gradients, strict=True)

@@ -34,6 +34,9 @@ def prepare_device(name: str, *, threads: int | None, determinism: str) -> torch
     torch.backends.cudnn.benchmark = determinism == "fast"
     torch.backends.cuda.matmul.allow_tf32 = determinism == "fast"
     torch.backends.cudnn.allow_tf32 = determinism == "fast"
+    # Sums over millions of places: their parts stay in float32, also where several units share one.
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     device = torch.device(name)
     reset_peak(device)
     return device

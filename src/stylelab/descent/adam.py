@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from stylelab.descent.optimizer import State, unit_of
+from stylelab.descent.optimizer import State
+from stylelab.scaling import unit_of
 
 
 class Adam:
@@ -26,10 +27,10 @@ class Adam:
         self.unit: float | None = None  # of the first gradient; the moments are in it
 
     def step(self, canvas: Tensor, gradient: Tensor) -> Tensor:
-        """The next canvas, of the same shape."""
+        """The next canvas, of the same shape; the gradient is overwritten."""
         if self.unit is None:
             self.unit = float(unit_of(gradient))
-        gradient = gradient * self.unit
+        gradient = gradient.mul_(self.unit)
         if self.mean is None:
             self.mean, self.square = torch.zeros_like(gradient), torch.zeros_like(gradient)
             tiny = torch.finfo(gradient.dtype).tiny

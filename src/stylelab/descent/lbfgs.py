@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from stylelab.descent.optimizer import State, unit_of
+from stylelab.descent.optimizer import State
 from stylelab.descent.rows import Rows, length
+from stylelab.scaling import unit_of
 
 
 class Lbfgs:
@@ -36,13 +37,14 @@ class Lbfgs:
         self.gradient: Tensor | None = None
         self.moved: Tensor | None = None
         self.refusals = 0  # pairs refused before the first was remembered
-        self.unit: float | None = None  # of the first gradient; all are remembered in it
+        # Of the first gradient. All are remembered in it: squares of tiny or huge ones would leave float32's range.
+        self.unit: float | None = None
 
     def step(self, canvas: Tensor, gradient: Tensor) -> Tensor:
-        """The next canvas, of the same shape."""
+        """The next canvas, of the same shape; the gradient is kept, and overwritten."""
         if self.unit is None:
             self.unit = float(unit_of(gradient))
-        flat = gradient.flatten() * self.unit
+        flat = gradient.flatten().mul_(self.unit)
         if self.pairs is None:
             self.pairs = Rows(2 * self.history, flat)
         fresh: dict[int, Tensor] = {}

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from stylelab.descent.lbfgs import Lbfgs
-from stylelab.descent.optimizer import State, unit_of
+from stylelab.descent.optimizer import State
 from stylelab.descent.rows import Rows, length
+from stylelab.scaling import unit_of
 
 
 class LbfgsOnDevice(Lbfgs):
@@ -16,10 +17,10 @@ class LbfgsOnDevice(Lbfgs):
     """
 
     def step(self, canvas: Tensor, gradient: Tensor) -> Tensor:
-        """The next canvas, of the same shape."""
+        """The next canvas, of the same shape; the gradient is kept, and overwritten."""
         if self.unit is None:
             self.unit = unit_of(gradient)
-        flat = gradient.flatten() * self.unit
+        flat = gradient.flatten().mul_(self.unit)
         if self.pairs is None:
             self.pairs = Rows(2 * self.history, flat)
         self._settle(flat.device)

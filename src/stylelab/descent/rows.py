@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from stylelab.descent.optimizer import unit_of
+from stylelab.scaling import unit_of
 
 STRETCH_ON_CPU = 1 << 13  # numbers of a vector that are handled together, at most: they stay in the cache
 STRETCH_ON_GPU = 1 << 20  # where every stretch costs the start of some kernels

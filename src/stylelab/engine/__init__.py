@@ -29,6 +29,6 @@ def fastest(network: nn.Module, arithmetic: torch.dtype) -> Engine | EmbeddedEng
     """
     if isinstance(network, EmbeddedEncoder) and arithmetic != torch.float16:
         return EmbeddedEngine(network, arithmetic)
-    if isinstance(network, Encoder) and arithmetic != torch.float16:
+    if isinstance(network, Encoder):
         return Engine(network, arithmetic)
     return network if arithmetic == torch.float32 else copy.deepcopy(network).to(arithmetic)

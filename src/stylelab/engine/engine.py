@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from stylelab import scaling
 from stylelab.engine.block import Block, Stage, Targets
 from stylelab.engine.convolution import Convolution, FirstConvolution
 from stylelab.engine.graph import Replayed
@@ -14,6 +15,9 @@ from stylelab.engine.targets import Content, Copy, Gram, Style, Target
 from stylelab.layers import block
 from stylelab.losses import Comparison
 from stylelab.vgg import Encoder
+
+NEAR = 8.0  # in float16 the steepest target's gradient is brought there; some numbers of it are a hundred times larger
+MOST = 60  # exponent of what it is multiplied with, so that strengths stay within float32
 
 
 class Engine:
@@ -61,6 +65,7 @@ class Engine:
     def _compare(self, targets: "_Targets", canvas: Tensor) -> tuple[Tensor, Tensor]:
         self._ahead(canvas, targets.by_layer, keep=True)
         errors = torch.stack([target.error() for target in targets.in_order])
+        unit = _scaled(targets.in_order) if self.arithmetic == torch.float16 else None
         gradient = None
         for part in reversed(self.blocks):
             gradient = part.backward(gradient, targets.by_layer)
@@ -68,7 +73,7 @@ class Engine:
         found = torch.empty_like(canvas)
         for place, (channel, deviation) in enumerate(zip(of.channels, of.deviation, strict=True)):
             found[:, channel] = gradient[:, place].to(found.dtype) * (of.scale / deviation)
-        return errors, found
+        return errors, found if unit is None else found / unit.view(-1, 1, 1, 1)
 
     @torch.no_grad()
     def _ahead(self, images: Tensor, targets: Targets, *, keep: bool) -> None:
@@ -78,6 +83,19 @@ class Engine:
         here = self.preprocessing.of(images, self.input)
         for part in self.blocks:
             here = part.forward(here, targets, keep=keep)
+
+
+def _scaled(targets: Sequence[Target]) -> Tensor:
+    """Have targets pull so that the gradient keeps to float16, which holds nothing above 65504 and little below 1e-7.
+
+    Returns:
+        How many times harder they pull, (N,): a power of two.
+    """
+    steepest = torch.stack([target.steepness() for target in targets]).amax(dim=0)
+    found = scaling.unit(steepest, most=MOST) * NEAR
+    for target in targets:
+        target.scale(found)
+    return found
 
 
 class _Targets:

@@ -8,6 +8,7 @@ from torch import Tensor
 from stylelab.engine.direct import add_product_, inner_products, products_beyond
 from stylelab.engine.passes import Band
 from stylelab.losses import accumulable
+from stylelab.scaling import unit_of
 
 
 class Target(Protocol):
@@ -22,11 +23,29 @@ class Target(Protocol):
     def error(self) -> Tensor:
         """The mean squared difference over all bands, (N,), in float32 or wider."""
 
+    def steepness(self) -> Tensor:
+        """About the largest number in the gradient of strength * error at the features, (N,); after `error`."""
+
+    def scale(self, by: Tensor) -> None:
+        """Pull so many times harder until the next canvas: (N,)."""
+
     def pull_(self, gradient: Tensor, features: Tensor, band: Band, reach: int) -> Tensor:
         """Add the gradient of strength * error to the gradient at the rows within a band's reach, in place."""
 
 
-class Style:
+class _Scaled:
+    """What targets share: a strength, and what it is for one canvas."""
+
+    strength: Tensor
+
+    def begin(self) -> None:
+        self.at_scale = self.strength
+
+    def scale(self, by: Tensor) -> None:
+        self.at_scale = self.strength * by
+
+
+class Style(_Scaled):
     """A Gram matrix, divided by the positions that it was taken from.
 
     Args:
@@ -37,18 +56,23 @@ class Style:
 
     def __init__(self, gram: Tensor, strength: Tensor, arithmetic: torch.dtype) -> None:
         self.gram, self.strength = gram, strength
+        # float16 holds no sums of squares of large activations: in it the product is taken with the largest near one.
+        self.unit = float(unit_of(gram)) if arithmetic == torch.float16 else 1.0
         # The product of the rows is rounded to the features' type after what is expected of it has been subtracted, so
         # that few digits are lost where it is near; the difference is float32's.
-        self.expected = gram.to(arithmetic)
-        self.rest = gram - self.expected if self.expected.dtype != gram.dtype else None
+        self.expected = (gram * self.unit if self.unit != 1 else gram).to(arithmetic)
+        self.rest = gram - self.expected.to(gram.dtype) / self.unit if self.expected.dtype != gram.dtype else None
 
     def begin(self) -> None:
+        super().begin()
         self.difference: Tensor | None = None
 
     def add(self, features: Tensor, band: Band) -> None:
         positions = band.height * features.shape[-1]
         share = features.shape[2] / band.height
-        part = accumulable(products_beyond(features, self.expected, share=share, factor=1 / positions))
+        part = accumulable(products_beyond(features, self.expected, share=share, factor=self.unit / positions))
+        if self.unit != 1:
+            part /= self.unit
         self.positions = positions
         self.difference = part if self.difference is None else self.difference.add_(part)
 
@@ -57,14 +81,22 @@ class Style:
             self.difference -= self.rest
         return self.difference.square().mean(dim=(1, 2))
 
+    def steepness(self) -> Tensor:
+        # A row of F is as long as the square root of the Gram matrix's trace, in the mean.
+        squares = (self.difference + self.gram).diagonal(dim1=1, dim2=2).sum(dim=1)
+        longest = torch.linalg.vector_norm(self.difference, dim=1).amax(dim=1)
+        return self.strength * self._factor() * squares.clamp_min(0).sqrt() * longest
+
+    def _factor(self) -> float:
+        return 4 / (self.difference.shape[-1] ** 2 * self.positions)
+
     def pull_(self, gradient: Tensor, features: Tensor, band: Band, reach: int) -> Tensor:
         # d mean (G - A)^2 / d F = 4 / (C^2 M) F (G - A), with G = F^T F / M
-        channels = self.difference.shape[-1]
-        factor = self.strength.view(-1, 1, 1) * (4 / (channels**2 * self.positions))
+        factor = self.at_scale.view(-1, 1, 1) * self._factor()
         return add_product_(gradient, features, (self.difference * factor).to(features.dtype))
 
 
-class Content:
+class Content(_Scaled):
     """A picture's features.
 
     Args:
@@ -76,6 +108,7 @@ class Content:
         self.features, self.strength = features, strength
 
     def begin(self) -> None:
+        super().begin()
         self.sum: Tensor | None = None
 
     def add(self, features: Tensor, band: Band) -> None:
@@ -86,8 +119,11 @@ class Content:
     def error(self) -> Tensor:
         return self.sum / self.features[0].numel()
 
+    def steepness(self) -> Tensor:
+        return self.strength * (2 / self.features[0].numel()) * self.error().sqrt()
+
     def pull_(self, gradient: Tensor, features: Tensor, band: Band, reach: int) -> Tensor:
-        factor = self.strength.view(-1, 1, 1, 1) * (2 / self.features[0].numel())
+        factor = self.at_scale.view(-1, 1, 1, 1) * (2 / self.features[0].numel())
         expected = band.of(self.features, reach)
         difference = (accumulable(features) - accumulable(expected)).mul_(factor)
         return gradient.add_(difference.to(gradient.dtype))  # a sum of two types would take ten times as long
