@@ -155,8 +155,7 @@ def _our_step(canvas: Any, curvature: Any, history: int) -> Callable[[], None]:
     from stylelab import devices
     from stylelab.descent import Lbfgs
 
-    widest = 64 * canvas[:, :1].nbytes  # relu1_1, beside which it is used
-    devices.give_back_freed_memory(largest=widest)
+    devices.give_back_freed_memory(largest=64 * canvas.nbytes // 3)  # of a painting: relu1_1
     optimizer = Lbfgs(history=history, learning_rate=SMALL)
 
     def step() -> None:
