@@ -220,5 +220,5 @@ class Evaluation:
 
     @property
     def gradient(self) -> Tensor:
-        """Of the canvas's shape and type."""
+        """Of the canvas's shape and type; the optimizer overwrites it."""
         return self.found[1]
