@@ -9,14 +9,21 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
+COLUMNS = 3
+LEAST, MOST = 1e-4, 10.0  # of a loss above the target, by the target, that is shown
+
 
 def draw(found: Mapping[str, Sequence[Mapping[str, Any]]], picture: Path) -> None:
     """Save a PNG of what was measured."""
     curves = found.get("equal_loss", ())
-    figure, axes = pyplot.subplots(1, 1 + len(curves), figsize=(5.5 * (1 + len(curves)), 4.2), squeeze=False)
-    _sizes(axes[0][0], found.get("evaluation", ()))
-    for axis, each in zip(axes[0][1:], curves, strict=True):
+    lines = -(-(1 + len(curves)) // COLUMNS)
+    figure, axes = pyplot.subplots(lines, COLUMNS, figsize=(5.5 * COLUMNS, 4.2 * lines), squeeze=False)
+    first, *others = axes.flat
+    _sizes(first, found.get("evaluation", ()))
+    for axis, each in zip(others, curves, strict=False):
         _descents(axis, each)
+    for axis in others[len(curves) :]:
+        axis.axis("off")
     figure.tight_layout()
     figure.savefig(picture, dpi=90, metadata={"Software": None})
     pyplot.close(figure)
@@ -49,10 +56,11 @@ def _descents(axis: Any, of: Mapping[str, Any]) -> None:
     for name, points in of["curves"].items():
         if points:
             seconds, losses = zip(*points, strict=True)
-            axis.plot(seconds, losses, label=name, **_style(name))
-    axis.axhline(of["target"], color="grey", linewidth=0.8, linestyle=":")
-    axis.set(yscale="log", xlabel="CPU seconds", ylabel="loss in float32")
-    axis.set_title(f"L-BFGS from {of['start']}, {of['side']} pixels", fontsize=10)
+            beyond = [max(loss / of["target"] - 1, LEAST) for loss in losses]
+            axis.plot(seconds, beyond, label=name, **_style(name))
+    axis.set(yscale="log", ylim=(LEAST, MOST), xlabel="CPU seconds", ylabel="float32 loss above plain's last, by it")
+    pairs = f", ours with {of['history']} pairs" if "history" in of else ""
+    axis.set_title(f"L-BFGS from {of['start']}, {of['side']} pixels{pairs}", fontsize=10)
     axis.legend(fontsize=7)
 
 
