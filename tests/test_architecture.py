@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # An import goes to a lower rank, within a function too. A package of ours counts as one module.
 RANKS = {
-    0: "layers losses schema provenance pictures devices parameter_files errors interrupts addresses aside",
+    0: "layers losses schema provenance pictures devices parameter_files errors interrupts addresses aside scaling",
     1: "vgg embedded images spec autograd shelves bundles configuration run_folder store",
     2: "engine parameters pyramid composition work search_space spool patience",
     3: "objective networks reference sharing job study_settings mirror",
@@ -31,7 +31,7 @@ UPWARD = {  # (from, to) -> why an import may go up
     ("sweep", "sweep_tracking"): "a sweep's parent run; within a function, because MLflow takes seconds to import",
 }
 CORE = ["layers", "losses", "schema", "spec", "pictures", "images", "pyramid", "vgg", "embedded", "parameters"]
-CORE += ["networks", "autograd", "objective", "shelves", "sharing", "together", "descent", "transfer", "engine"]
+CORE += ["networks", "autograd", "scaling", "objective", "shelves", "sharing", "together", "descent", "transfer", "engine"]
 WITHOUT_TORCH = ["layers", "schema", "spec", "pictures", "pyramid", "parameter_files", "provenance", "job"]
 WITHOUT_TORCH += ["configuration", "console"]
 LONGEST_FUNCTION, LONGEST_MODULE = 60, 400  # lines
