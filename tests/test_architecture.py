@@ -31,18 +31,8 @@ UPWARD = {  # (from, to) -> why an import may go up
     ("sweep", "sweep_tracking"): "a sweep's parent run; within a function, because MLflow takes seconds to import",
 }
 CORE = ["layers", "losses", "schema", "spec", "pictures", "images", "pyramid", "vgg", "embedded", "parameters"]
-CORE += [
-    "networks",
-    "autograd",
-    "scaling",
-    "objective",
-    "shelves",
-    "sharing",
-    "together",
-    "descent",
-    "transfer",
-    "engine",
-]
+CORE += ["networks", "autograd", "scaling", "objective", "shelves", "sharing", "together", "descent", "transfer"]
+CORE += ["engine"]
 WITHOUT_TORCH = ["layers", "schema", "spec", "pictures", "pyramid", "parameter_files", "provenance", "job"]
 WITHOUT_TORCH += ["configuration", "console"]
 LONGEST_FUNCTION, LONGEST_MODULE = 60, 400  # lines
