@@ -120,10 +120,13 @@ class Content(_Scaled):
         return self.sum / self.features[0].numel()
 
     def steepness(self) -> Tensor:
-        return self.strength * (2 / self.features[0].numel()) * self.error().sqrt()
+        return self.strength * self._factor() * self.error().sqrt()
+
+    def _factor(self) -> float:
+        return 2 / self.features[0].numel()
 
     def pull_(self, gradient: Tensor, features: Tensor, band: Band, reach: int) -> Tensor:
-        factor = self.at_scale.view(-1, 1, 1, 1) * (2 / self.features[0].numel())
+        factor = self.at_scale.view(-1, 1, 1, 1) * self._factor()
         expected = band.of(self.features, reach)
         difference = (accumulable(features) - accumulable(expected)).mul_(factor)
         return gradient.add_(difference.to(gradient.dtype))  # a sum of two types would take ten times as long
