@@ -29,7 +29,7 @@ Row = tuple[str, str, str, str]
 
 
 def _evaluation(found: Tables, precision: str, ratio: float, part: float) -> list[Row]:
-    at = _last(found, "evaluation")
+    at = _last(found, "evaluation", 512)
     what = f"{precision}: CPU time of an evaluation by the peer's"
     of_peak = f"{precision}: part of the measured peak"
     if at is None:
@@ -46,7 +46,7 @@ def _evaluation(found: Tables, precision: str, ratio: float, part: float) -> lis
 
 def _equal_loss(found: Tables, start: str, goal: float) -> Row:
     what = f"CPU time to the peer's float32 loss, from {start}"
-    at = _last(found, "equal_loss", start=start)
+    at = _last(found, "equal_loss", 512, start=start)
     if at is None:
         return (what, f"1/{1 / goal:.0f}", *NOTHING)
     against = PEER if any(row["name"] == PEER for row in at["rows"]) else "plain"
@@ -61,7 +61,7 @@ def _equal_loss(found: Tables, start: str, goal: float) -> Row:
 
 def _fidelity(found: Tables, optimizer: str) -> Row:
     what = f"bfloat16: float32 loss beyond float32's, {optimizer}"
-    at = _last(found, "fidelity")
+    at = _last(found, "fidelity", 512)
     if at is None:
         return (what, "0.3 %", *NOTHING)
     excess = [row["excess"]["bfloat16"] for row in at["rows"] if row["optimizer"] == optimizer]
@@ -71,7 +71,7 @@ def _fidelity(found: Tables, optimizer: str) -> Row:
 
 def _memory(found: Tables, precision: str, goal: float) -> Row:
     what = f"{precision}: peak memory above the imports by the peer's"
-    at = _last(found, "evaluation")
+    at = _last(found, "evaluation", 1024)
     if at is None:
         return (what, f"{goal}", *NOTHING)
     ours, against = _row(at, f"stylelab {precision}"), _against(at)
@@ -83,7 +83,7 @@ def _memory(found: Tables, precision: str, goal: float) -> Row:
 
 def _optimizer(found: Tables) -> list[Row]:
     names = "L-BFGS, history 20: of one bfloat16 evaluation", "L-BFGS, history 20: memory in pictures"
-    at = _last(found, "optimizer")
+    at = _last(found, "optimizer", 1024)
     if at is None:
         return [(names[0], "5 %", *NOTHING), (names[1], "24", *NOTHING)]
     row = _row(at, "ours, history 20")
@@ -94,7 +94,7 @@ def _optimizer(found: Tables) -> list[Row]:
 
 def _start(found: Tables) -> list[Row]:
     names = "start to first evaluation by the peer's", "the same beyond `import torch`"
-    at = _last(found, "start")
+    at = _last(found, "start", 512)
     if at is None:
         return [(names[0], "0.6", *NOTHING), (names[1], "1.5 s", *NOTHING)]
     against, imported = _against(at), _row(at, "import torch")
@@ -117,7 +117,7 @@ def _start(found: Tables) -> list[Row]:
 
 def _eight(found: Tables) -> Row:
     what = "eight runs, times faster than the peer's"
-    at = _last(found, "eight", side=256) or _last(found, "eight")
+    at = _last(found, "eight", 256)
     if at is None:
         return (what, "6", *NOTHING)
     other = next((row for row in at["rows"] if row["name"].startswith(PEER)), at["rows"][0])
@@ -131,13 +131,14 @@ def threads(of: Mapping[str, Any]) -> str:
     return f"{of['threads']} thread{'s' if of['threads'] > 1 else ''}"
 
 
-def _last(found: Tables, section: str, **wanted: object) -> Mapping[str, Any] | None:
-    """Of the commit measured last the table of the largest pictures."""
+def _last(found: Tables, section: str, side: int, **wanted: object) -> Mapping[str, Any] | None:
+    """The last table of the size that a goal is for, else of any, where it may be with the peer and on most threads."""
     tables = [each for each in found.get(section, ()) if all(each.get(key) == value for key, value in wanted.items())]
-    if not tables:
-        return None
-    last = max(tables, key=lambda each: each["when"])["commit"]
-    return max((each for each in tables if each["commit"] == last), key=lambda each: each["side"])
+
+    def likeness(of: Mapping[str, Any]) -> tuple[bool, bool, int, str]:
+        return of["side"] == side, _against(of) == PEER, of.get("threads", 1), of["when"]
+
+    return max(tables, key=likeness, default=None)
 
 
 def _row(of: Mapping[str, Any], name: str) -> Mapping[str, Any]:
