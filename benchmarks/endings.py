@@ -36,13 +36,13 @@ def main() -> None:
     parser.add_argument("pairs", nargs="+", metavar="CONTENT,STYLE")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    encoder = _encoder(given.parameters)
+    network = engine.fastest(encoder(given.parameters), torch.float32)
     print("| pictures | descent | loss at the end | peers' loss after |\n| --- | --- | ---: | ---: |", flush=True)
     for pair in given.pairs:
         content, style = (_picture(Path(name), given.side) for name in pair.split(","))
-        objective = Objective(encoder, weighting=_weighting(), content=content, styles=[(1.0, style)])
+        objective = Objective(network, weighting=weighting(), content=content, styles=[(1.0, style)])
         names = ", ".join(Path(name).stem for name in pair.split(","))
-        found = _torchs(objective, content, given.steps, unit=PEERS)
+        found = by_torch(objective, content, given.steps, unit=PEERS)
         goal = found[-1]
         for name, descent in _descents(objective, content, given.steps).items():
             losses = found if descent is None else descent()
@@ -53,7 +53,7 @@ def main() -> None:
 
 def _descents(objective: Objective, start: Tensor, steps: int) -> dict[str, Callable[[], list[float]] | None]:
     torchs = {
-        f"torch, first step {PEERS / unit:.2g} times the peers'": lambda unit=unit: _torchs(
+        f"torch, first step {PEERS / unit:.2g} times the peers'": lambda unit=unit: by_torch(
             objective, start, steps, unit=unit
         )
         for unit in UNITS
@@ -67,7 +67,7 @@ def _descents(objective: Objective, start: Tensor, steps: int) -> dict[str, Call
     return {"torch, as the peers": None, **torchs, **ours}
 
 
-def _torchs(objective: Objective, start: Tensor, steps: int, *, unit: float) -> list[float]:
+def by_torch(objective: Objective, start: Tensor, steps: int, *, unit: float) -> list[float]:
     """The losses of the first canvas and of those after each step, of pixels from nought to `unit`."""
     canvas = (start * unit).contiguous().requires_grad_()
     moving = torch.optim.LBFGS([canvas], max_iter=1, history_size=100, tolerance_grad=-1, tolerance_change=-1)
@@ -93,14 +93,15 @@ def _ours(objective: Objective, canvas: Tensor, steps: int, *, history: int) -> 
     return found
 
 
-def _encoder(path: Path) -> torch.nn.Module:
+def encoder(path: Path) -> vgg.Encoder:
+    """Plain's network."""
     layers = [f"relu{name}" for name in (plain.CONTENT, *plain.STYLES)]
     read = parameters.read(path, vgg.CAFFE)
-    whole = vgg.Encoder(read, layers=layers, pool="average", pool_factor=1.0, padding="zeros")
-    return engine.fastest(whole, torch.float32)
+    return vgg.Encoder(read, layers=layers, pool="average", pool_factor=1.0, padding="zeros")
 
 
-def _weighting() -> Weighting:
+def weighting() -> Weighting:
+    """Plain's."""
     return Weighting(
         convention=CONVENTIONS["johnson"],
         alpha=plain.ALPHA,

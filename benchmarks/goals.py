@@ -146,4 +146,4 @@ def _row(of: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _against(of: Mapping[str, Any]) -> str:
-    return PEER if any(row["name"] == PEER for row in of["rows"]) else "plain"
+    return PEER if any(row.get("name") == PEER for row in of["rows"]) else "plain"

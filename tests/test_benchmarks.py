@@ -13,6 +13,8 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import check  # noqa: E402
+import endings  # noqa: E402
+import goals  # noqa: E402
 import limit  # noqa: E402
 import page  # noqa: E402
 import peers  # noqa: E402
@@ -21,10 +23,7 @@ import sections  # noqa: E402
 from studio import Studio, random_parameters  # noqa: E402
 from turns import Contestant, Seat, Table, Turn  # noqa: E402
 
-from stylelab import parameters, vgg  # noqa: E402
-from stylelab.objective import CONVENTIONS, Objective, Weighting  # noqa: E402
-
-STYLES = tuple(f"relu{name}" for name in plain.STYLES)
+from stylelab.objective import Objective  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -54,24 +53,31 @@ def test_the_operations_at_512_pixels_are_those_that_the_prototypes_counted():
 
 def test_the_plain_implementation_and_the_engine_agree_on_loss_and_gradient(parameter_file):
     content, style, canvas = picture(1), picture(2), picture(3)
-    weighting = Weighting(
-        convention=CONVENTIONS["johnson"],
-        alpha=plain.ALPHA,
-        beta=plain.BETA,
-        content={"relu4_2": 1.0},
-        style=dict.fromkeys(STYLES, 1.0),
-        variation=0.0,
-        variation_norm="squared",
-    )
-    found = parameters.read(parameter_file, vgg.CAFFE)
-    encoder = vgg.Encoder(found, layers=("relu4_2", *STYLES), pool="average", pool_factor=1.0, padding="zeros")
-    ours, gradient = Objective(encoder, weighting=weighting, content=content, styles=[(1.0, style)]).evaluate(canvas)
+    encoder = endings.encoder(parameter_file)
+    of = Objective(encoder, weighting=endings.weighting(), content=content, styles=[(1.0, style)])
+    ours, gradient = of.evaluate(canvas)
     loss = plain.Loss(plain.Network(str(parameter_file)), plain.to_caffe(content), plain.to_caffe(style))
     leaf = canvas.clone().requires_grad_()
     theirs = loss(plain.to_caffe(leaf))
     theirs.backward()
     assert ours.total == pytest.approx(theirs.item(), rel=1e-4)
     assert (gradient - leaf.grad).norm() < 1e-4 * leaf.grad.norm()
+
+
+def test_the_descent_that_endings_are_held_against_is_plains_and_its_unit_matters_to_the_first_step_alone(
+    parameter_file,
+):
+    content, style = picture(1), picture(2)
+    encoder = endings.encoder(parameter_file).double()
+    of = Objective(encoder, weighting=endings.weighting(), content=content.double(), styles=[(1.0, style.double())])
+    loss = plain.Loss(
+        plain.Network(str(parameter_file)).double(), *map(plain.to_caffe, (content.double(), style.double()))
+    )
+    painting = plain.paint(loss, plain.to_caffe(content.double()), optimizer="lbfgs", steps=5)
+    found = endings.by_torch(of, content.double(), 4, unit=endings.PEERS)
+    assert found == pytest.approx([reported for _, reported in painting], rel=1e-6)
+    other = endings.by_torch(of, content.double(), 4, unit=2 * endings.PEERS)
+    assert other[0] == found[0] and other[1] != found[1]
 
 
 def test_converted_parameters_answer_as_the_originals_within_the_borders(parameter_file):
@@ -222,6 +228,22 @@ def test_the_page_changes_between_its_markers_only(tmp_path):
     assert "old" not in written
     assert "| matrix product, float32 | 200 GFLOP/s | 100 GFLOP/s |" in written
     assert "not measured" in written  # the goals that nothing was measured for
+
+
+def test_a_goal_is_held_against_the_size_that_it_is_for_and_the_peer_before_what_is_newest():
+    def table(side, when, *, peer, share):
+        excess = [{"optimizer": name, "excess": {"bfloat16": share}} for name in ("lbfgs", "adam")]
+        rows = [*excess, {"name": goals.PEER}] if peer else excess
+        return {"side": side, "when": when, "steps": 80, "rows": [{"optimizer": "", **row} for row in rows]}
+
+    wanted = table(512, "2026-01-02", peer=True, share=0.001)
+    others = [
+        table(512, "2026-01-01", peer=True, share=0.002),
+        table(512, "2026-01-03", peer=False, share=0.003),
+        table(96, "2026-01-04", peer=True, share=0.004),
+    ]
+    for tables in ([wanted, *others], [*others, wanted]):
+        assert "| +0.10% | 512 pixels, 80 steps" in goals.table({"fidelity": tables})
 
 
 def test_a_missing_number_is_a_dash():
