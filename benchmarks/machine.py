@@ -17,7 +17,7 @@ def facts(device: str, source: Path) -> dict[str, Any]:
     """Processor, cores, memory, features, GPU, versions and commit."""
     flags = _cpuinfo("flags").split()
     return {
-        "processor": _cpuinfo("model name") or platform.processor() or platform.machine(),
+        "processor": _processor(),
         "cores": cores(),
         "features": {name: name in flags for name in FEATURES},
         "torch_uses": torch.backends.cpu.get_cpu_capability(),
@@ -27,6 +27,13 @@ def facts(device: str, source: Path) -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "commit": commit(source),
     }
+
+
+def _processor() -> str:
+    """Its name; some makers give many the same, so with family and model where they are told."""
+    name = _cpuinfo("model name") or platform.processor() or platform.machine()
+    family, model = _cpuinfo("cpu family"), _cpuinfo("model\t")
+    return f"{name} (family {family}, model {model})" if family and model else name
 
 
 def cores() -> int:

@@ -16,8 +16,9 @@ LEAST, MOST = 1e-4, 10.0  # of a loss above the target, by the target, that is s
 def draw(found: Mapping[str, Sequence[Mapping[str, Any]]], picture: Path) -> None:
     """Save a PNG of what was measured."""
     curves = found.get("equal_loss", ())
-    lines = -(-(1 + len(curves)) // COLUMNS)
-    figure, axes = pyplot.subplots(lines, COLUMNS, figsize=(5.5 * COLUMNS, 4.2 * lines), squeeze=False)
+    columns = min(COLUMNS, 1 + len(curves))
+    lines = -(-(1 + len(curves)) // columns)
+    figure, axes = pyplot.subplots(lines, columns, figsize=(5.5 * columns, 4.2 * lines), squeeze=False)
     first, *others = axes.flat
     _sizes(first, found.get("evaluation", ()))
     for axis, each in zip(others, curves, strict=False):
