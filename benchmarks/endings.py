@@ -10,14 +10,14 @@ engine in float32. Told are the loss at the end against the peers', and the eval
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import plain
 import torch
-from PIL import Image
 from torch import Tensor
 
-from stylelab import engine, images, parameters, vgg
+from stylelab import engine, images, parameters, pictures, vgg
 from stylelab.descent import Lbfgs
 from stylelab.objective import CONVENTIONS, Objective, Weighting
 
@@ -33,41 +33,41 @@ def main() -> None:
     parser.add_argument("--parameters", type=Path, required=True, help="safetensors: neural-style's VGG-19")
     parser.add_argument("--side", type=int, default=128, help="pixels of the longer side (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=500, help="evaluations of torch's (default: %(default)s)")
-    parser.add_argument("pairs", nargs="+", metavar="CONTENT,STYLE")
+    parser.add_argument("pairs", nargs="+", type=_pair, metavar="CONTENT,STYLE")
     given = parser.parse_args()
     torch.set_num_threads(1)
     network = engine.fastest(encoder(given.parameters), torch.float32)
     print("| pictures | descent | loss at the end | peers' loss after |\n| --- | --- | ---: | ---: |", flush=True)
-    for pair in given.pairs:
-        content, style = (_picture(Path(name), given.side) for name in pair.split(","))
-        objective = Objective(network, weighting=weighting(), content=content, styles=[(1.0, style)])
-        names = ", ".join(Path(name).stem for name in pair.split(","))
-        found = by_torch(objective, content, given.steps, unit=PEERS)
-        goal = found[-1]
-        for name, descent in _descents(objective, content, given.steps).items():
-            losses = found if descent is None else descent()
+    for content, style in given.pairs:
+        names = ", ".join(Path(name).stem for name in (content, style))
+        start, painted = _picture(content, given.side), _picture(style, given.side)
+        objective = Objective(network, weighting=weighting(), content=start, styles=[(1.0, painted)])
+        goal = None
+        for name, descend in _descents(given.steps).items():
+            losses = descend(objective, start)
+            goal = losses[given.steps] if goal is None else goal
             reached = next((number for number, loss in enumerate(losses) if loss <= goal), None)
             after = f"not in {len(losses) - 1}" if reached is None else f"{reached}"
             print(f"| {names} | {name} | {losses[given.steps] / goal - 1:+.2%} | {after} |", flush=True)
 
 
-def _descents(objective: Objective, start: Tensor, steps: int) -> dict[str, Callable[[], list[float]] | None]:
-    torchs = {
-        f"torch, first step {PEERS / unit:.2g} times the peers'": lambda unit=unit: by_torch(
-            objective, start, steps, unit=unit
-        )
-        for unit in UNITS
-    }
-    ours = {
-        f"ours, {history} pairs": lambda history=history: _ours(
-            objective, start, round(FURTHER * steps), history=history
-        )
-        for history in HISTORIES
-    }
-    return {"torch, as the peers": None, **torchs, **ours}
+def _pair(given: str) -> tuple[str, str]:
+    content, found, style = given.partition(",")
+    if not found:
+        raise argparse.ArgumentTypeError(f"found {given}, expected two pictures with a comma between")
+    return content, style
 
 
-def by_torch(objective: Objective, start: Tensor, steps: int, *, unit: float) -> list[float]:
+def _descents(steps: int) -> dict[str, Callable[[Objective, Tensor], list[float]]]:
+    """By name, the one that the others are held against first."""
+    further = round(FURTHER * steps)
+    lengths = {f"torch, first step {PEERS / unit:.2g} times the peers'": unit for unit in UNITS}
+    torchs = {name: partial(by_torch, steps=steps, unit=unit) for name, unit in lengths.items()}
+    ours = {f"ours, {history} pairs": partial(_ours, steps=further, history=history) for history in HISTORIES}
+    return {"torch, as the peers": partial(by_torch, steps=steps, unit=PEERS), **torchs, **ours}
+
+
+def by_torch(objective: Objective, start: Tensor, *, steps: int, unit: float) -> list[float]:
     """The losses of the first canvas and of those after each step, of pixels from nought to `unit`."""
     canvas = (start * unit).contiguous().requires_grad_()
     moving = torch.optim.LBFGS([canvas], max_iter=1, history_size=100, tolerance_grad=-1, tolerance_change=-1)
@@ -84,7 +84,7 @@ def by_torch(objective: Objective, start: Tensor, steps: int, *, unit: float) ->
     return found
 
 
-def _ours(objective: Objective, canvas: Tensor, steps: int, *, history: int) -> list[float]:
+def _ours(objective: Objective, canvas: Tensor, *, steps: int, history: int) -> list[float]:
     moving, found = Lbfgs(history=history, learning_rate=1.0), []
     for _ in range(steps + 1):
         losses, gradient = objective.evaluate(canvas)
@@ -113,12 +113,10 @@ def weighting() -> Weighting:
     )
 
 
-def _picture(path: Path, side: int) -> Tensor:
+def _picture(name: str, side: int) -> Tensor:
     """(1, 3, H, W) in [0, 1], its longer side as long as asked for."""
-    picture = Image.open(path).convert("RGB")
-    factor = side / max(picture.size)
-    size = tuple(max(1, round(factor * length)) for length in picture.size)
-    return images.from_picture(picture.resize(size, Image.Resampling.LANCZOS))
+    picture = pictures.load(name, key="CONTENT,STYLE")
+    return images.from_picture(pictures.resize(picture, pictures.scaled_to_long_side(picture.size, side)))
 
 
 if __name__ == "__main__":

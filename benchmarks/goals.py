@@ -49,7 +49,7 @@ def _equal_loss(found: Tables, start: str, goal: float) -> Row:
     at = _last(found, "equal_loss", 512, start=start)
     if at is None:
         return (what, f"1/{1 / goal:.0f}", *NOTHING)
-    against = PEER if any(row["name"] == PEER for row in at["rows"]) else "plain"
+    against = _against(at)
     other = _row(at, against)["cpu_seconds"]
     reached = [row for row in at["rows"] if row["name"].startswith("stylelab") and row["cpu_seconds"] > 0]
     here = f"{at['side']} pixels, {at['steps']} evaluations, history {at.get('history', 20)}, against {against}"

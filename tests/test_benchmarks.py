@@ -74,9 +74,9 @@ def test_the_descent_that_endings_are_held_against_is_plains_and_its_unit_matter
         plain.Network(str(parameter_file)).double(), *map(plain.to_caffe, (content.double(), style.double()))
     )
     painting = plain.paint(loss, plain.to_caffe(content.double()), optimizer="lbfgs", steps=5)
-    found = endings.by_torch(of, content.double(), 4, unit=endings.PEERS)
+    found = endings.by_torch(of, content.double(), steps=4, unit=endings.PEERS)
     assert found == pytest.approx([reported for _, reported in painting], rel=1e-6)
-    other = endings.by_torch(of, content.double(), 4, unit=2 * endings.PEERS)
+    other = endings.by_torch(of, content.double(), steps=4, unit=2 * endings.PEERS)
     assert other[0] == found[0] and other[1] != found[1]
 
 
