@@ -15,11 +15,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # An import goes to a lower rank, within a function too. A package of ours counts as one module.
 RANKS = {
     0: "layers losses schema provenance pictures devices parameter_files errors interrupts addresses aside scaling",
-    1: "vgg embedded images spec autograd shelves bundles configuration run_folder store",
+    1: "vgg embedded images spec replay autograd shelves bundles configuration run_folder store",
     2: "engine parameters pyramid composition work search_space spool patience",
     3: "objective networks reference sharing job study_settings mirror",
-    4: "descent together cost sweep reproduction study_record sweep_mirror",
-    5: "transfer study uploader",
+    4: "descent cost sweep reproduction study_record sweep_mirror",
+    5: "transfer together study uploader",
     6: "recorders measurements console membership",
     7: "failures calibration tracking sweep_tracking trial",
     8: "runner rounds",
@@ -32,7 +32,7 @@ UPWARD = {  # (from, to) -> why an import may go up
 }
 CORE = ["layers", "losses", "schema", "spec", "pictures", "images", "pyramid", "vgg", "embedded", "parameters"]
 CORE += ["networks", "autograd", "scaling", "objective", "shelves", "sharing", "together", "descent", "transfer"]
-CORE += ["engine"]
+CORE += ["engine", "replay"]
 WITHOUT_TORCH = ["layers", "schema", "spec", "pictures", "pyramid", "parameter_files", "provenance", "job"]
 WITHOUT_TORCH += ["configuration", "console"]
 LONGEST_FUNCTION, LONGEST_MODULE = 60, 400  # lines

@@ -192,7 +192,7 @@ def test_evaluations_replayed_on_a_gpu_are_those_computed_there(encoder, arithme
     comparisons = [Comparison("content", layer, features[layer], strength) for layer in case.content]
     comparisons += [Comparison("style", layer, grams[layer], strength) for layer in case.style]
     replayed = network.against(comparisons)
-    expected = [replayed.compare(picture) for picture in pictures]
+    expected = [replayed.work(picture) for picture in pictures]
     found = [replayed(picture) for picture in pictures]
     assert replayed.graph is not None
     for pairs in zip(found, expected, strict=True):

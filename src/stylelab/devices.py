@@ -5,9 +5,11 @@ import ctypes
 import os
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 MEBIBYTE = 1024**2
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # Linux: "always [madvise] never"
@@ -84,6 +86,22 @@ def _keep_blocks_below(size: int) -> None:
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def on_its_way(numbers: Tensor) -> Callable[[], Tensor]:
+    """A tensor on the CPU in two parts: a GPU's copy is asked for now, the call waits for it, but for nothing later."""
+    if not numbers.is_cuda:
+        return lambda: numbers
+    here = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)  # pinned: the copy does not stop the host
+    here.copy_(numbers, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(numbers.device))
+
+    def arrived() -> Tensor:
+        copied.synchronize()
+        return here
+
+    return arrived
 
 
 def reset_peak(device: torch.device) -> None:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from stylelab import devices
 from stylelab.pictures import Size
 
 
@@ -23,20 +24,10 @@ def to_picture(image: Tensor) -> Image.Image:
 
 
 def on_its_way(image: Tensor) -> Callable[[], Image.Image]:
-    """`to_picture` in two parts: a GPU's copy is asked for now; the call waits for it, but not for what comes after."""
+    """`to_picture` in two parts, as `devices.on_its_way` has them."""
     rows = image[0].detach().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0)
-    if not rows.is_cuda:
-        return lambda: Image.fromarray(rows.numpy())
-    here = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)  # pinned: the copy does not stop the host
-    here.copy_(rows, non_blocking=True)
-    copied = torch.cuda.Event()
-    copied.record(torch.cuda.current_stream(rows.device))
-
-    def picture() -> Image.Image:
-        copied.synchronize()
-        return Image.fromarray(here.numpy())
-
-    return picture
+    arrived = devices.on_its_way(rows)
+    return lambda: Image.fromarray(arrived().numpy())
 
 
 def enlarge(image: Tensor, size: Size) -> Tensor:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from stylelab import losses
 from stylelab.autograd import Autograd, Encoding, Network
+from stylelab.devices import on_its_way
 from stylelab.losses import Comparison
 
 
@@ -54,20 +56,24 @@ class Term:
     weight: float  # d total / d unweighted
 
 
-@dataclass(frozen=True)
 class Losses:
-    """What one evaluation found."""
+    """What one evaluation found.
 
-    terms: tuple[Term, ...]
-    unweighted: Tensor  # (len(terms),), in each convention's own unit
+    Args:
+        unweighted: (len(terms),), in each convention's own unit.
+    """
+
+    def __init__(self, terms: tuple[Term, ...], unweighted: Tensor) -> None:
+        self.terms, self.unweighted = terms, unweighted
+        self.arrived = on_its_way(unweighted)
 
     def values(self) -> list[float]:
-        """The unweighted terms as numbers; waits for the device, once."""
+        """The unweighted terms as numbers; waits until a GPU has found them, but for nothing that it does later."""
         return list(self._numbers)
 
     @cached_property
     def _numbers(self) -> list[float]:
-        return self.unweighted.tolist()
+        return self.arrived().tolist()
 
     @property
     def total(self) -> float:
@@ -116,10 +122,9 @@ class Objective:
             for layer, gram in self.network.grams(style, tuple(wanted.style)).items():
                 self.grams[layer] = self.grams.get(layer, 0) + share * gram
         self.terms = tuple(self._terms())
-        self.factors = [self._factor(term) for term in self.terms if term.layer]
-        self.comparisons = [
-            self._comparison(term, factor) for term, factor in zip(self.terms, self.factors, strict=False)
-        ]
+        factors = [self._factor(term) for term in self.terms if term.layer]
+        self.comparisons = [self._comparison(term, factor) for term, factor in zip(self.terms, factors, strict=False)]
+        self.factors = self.comparisons[0].strength.new_tensor(factors)
         self.compare = self.network.against(self.comparisons)
 
     def _comparison(self, term: Term, factor: float) -> Comparison:
@@ -159,7 +164,7 @@ class Objective:
     def completed(self, canvas: Tensor, errors: Tensor, gradient: Tensor) -> tuple[Losses, Tensor]:
         """What `evaluate` returns, from the errors of the comparisons and their gradient, which is written to."""
         canvas = canvas.detach()
-        unweighted = errors * errors.new_tensor(self.factors)
+        unweighted = errors * self.factors
         if self.weighting.variation:
             variation, at_canvas = self._variation(canvas)
             unweighted, gradient = torch.cat((unweighted, variation)), gradient.add_(at_canvas)
@@ -199,15 +204,32 @@ class Objective:
         return found
 
 
+class Move(Protocol):
+    """What an optimizer will make of the evaluation before."""
+
+    @property
+    def canvas(self) -> Tensor:
+        """(1, 3, H, W), in [0, 1] or near it."""
+
+
 class Evaluation:
     """An objective and a canvas: evaluated when its losses or its gradient are first asked for, or before, with others.
 
     Args:
-        canvas: (1, 3, H, W), in [0, 1] or near it.
+        canvas: (1, 3, H, W), in [0, 1] or near it; or the move to it, which is made as late.
     """
 
-    def __init__(self, objective: Objective, canvas: Tensor) -> None:
-        self.objective, self.canvas = objective, canvas
+    def __init__(self, objective: Objective, canvas: Tensor | Move) -> None:
+        self.objective = objective
+        self.move = None if isinstance(canvas, Tensor) else canvas
+        if self.move is None:
+            self.canvas = canvas
+
+    @cached_property
+    def canvas(self) -> Tensor:
+        """(1, 3, H, W), in [0, 1] or near it."""
+        move, self.move = self.move, None  # it holds the evaluation before
+        return move.canvas
 
     @cached_property
     def found(self) -> tuple[Losses, Tensor]:

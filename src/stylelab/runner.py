@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,12 +141,14 @@ def _paint_and_record(
     record.resumed = before.get("resumed", [])
     if companions:
         record.facts["painted_together"] = 1 + companions  # which the times and the memory are of
-    aside = Aside(threaded=job.spec.device.startswith("cuda"))
+    on_gpu = job.spec.device.startswith("cuda")
+    aside = Aside(threaded=on_gpu)
     folder = Folder(job.folder, pictures_every=job.spec.tracking.pictures_every, aside=aside)
     checkpoint = Checkpoint(job, aside=aside, companions=companions)
     # In the order of their end: the folder is complete before the tracker copies it, the checkpoint goes when both are.
     recorders: list[Recorder] = [progress, folder, checkpoint]
-    last = step = None
+    told = _Told(recorders, late=on_gpu)
+    step = None
     try:
         resume = checkpoint.load()
         number = None if resume is None else resume["number"]
@@ -161,23 +164,22 @@ def _paint_and_record(
         _write_hydra_record(job.folder, hydra_record)
         for step in _paint(job, record, resume):
             yield step
-            step.losses  # noqa: B018 (evaluated now, if it was not, and refused before it is recorded)
-            last = step
-            for recorder in recorders:
-                recorder.step(step)
-        _finish_picture(job, last, record)
+            step.begin()
+            told.of(step, at_once=checkpoint.wants(step))
+        told.rest()
+        _finish_picture(job, told.last, record)
         aside.wait()  # a canvas that could not be written fails the run
-        record.metrics["memory/peak_mb"] = devices.peak_memory_mb(last.canvas.device)
+        record.metrics["memory/peak_mb"] = devices.peak_memory_mb(told.last.canvas.device)
         record.metrics["time/checkpoint_seconds"] = checkpoint.spent
         record.status = FINISHED
     except (KeyboardInterrupt, Pruned) as interrupt:
         record.status = KILLED
         record.reason = str(interrupt) if isinstance(interrupt, Pruned) else named(interrupt)
-        if last is not None:
-            saving_canvas(last, job.folder)()
+        if told.last is not None:
+            saving_canvas(told.last, job.folder)()
         raise
     except Exception as error:
-        last = step = None  # they hold the targets, and memory may be what is wanted
+        told = step = None  # they hold the targets, and memory may be what is wanted
         shown = failures.explained(error, job, companions=companions)
         record.status, record.reason = FAILED, redacted(f"{type(shown).__name__}: {shown}")
         raise shown from error
@@ -186,6 +188,35 @@ def _paint_and_record(
         record.metrics["time/total_seconds"] = record.ended - record.started
         _finish_all(recorders, record)
     return record
+
+
+class _Told:
+    """Recorders told of steps: at once, or one late, so that a GPU has the next canvas before the host looks at this.
+
+    Args:
+        recorders: may become more.
+    """
+
+    def __init__(self, recorders: Sequence[Recorder], *, late: bool) -> None:
+        self.recorders, self.late = recorders, late
+        self.waiting: deque[Step] = deque()
+        self.last: Step | None = None
+
+    def of(self, step: Step, *, at_once: bool) -> None:
+        """Tell of a step, and of the one before."""
+        self.waiting.append(step)
+        self._tell(leave=1 if self.late and not at_once else 0)
+
+    def rest(self) -> None:
+        """Tell of the last step."""
+        self._tell(leave=0)
+
+    def _tell(self, *, leave: int) -> None:
+        while len(self.waiting) > leave:
+            self.waiting[0].losses  # noqa: B018 (refused, if they are not finite, before they are recorded)
+            self.last = self.waiting.popleft()
+            for recorder in self.recorders:
+                recorder.step(self.last)
 
 
 def _finish_all(recorders: Sequence[Recorder], record: Record) -> None:

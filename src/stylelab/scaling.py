@@ -14,6 +14,12 @@ def unit_of(numbers: Tensor) -> Tensor:
     return unit(largest(numbers))
 
 
+def units(rows: Tensor) -> Tensor:
+    """`unit_of` each row: (N, n) -> (N,)."""
+    lowest, highest = torch.aminmax(rows, dim=1)
+    return unit(torch.maximum(-lowest, highest))
+
+
 def unit(magnitudes: Tensor, *, most: int = 126) -> Tensor:
     """The same for each of some magnitudes; at most 2^most."""
     _, exponents = torch.frexp(magnitudes)

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor
 
+from stylelab.descent import make_together
 from stylelab.losses import Comparison
 from stylelab.objective import Evaluation, Losses, Objective
 
@@ -57,11 +58,14 @@ class Together:
         self.stacks: dict[Hashable, Stack] = {}  # by the identities of their objectives, which they keep alive
 
     def evaluate(self, evaluations: Sequence[Evaluation]) -> None:
-        """Evaluate all that is not evaluated and has others to go with.
+        """Evaluate all that is not evaluated and has others to go with; first the steps to them, in the same way.
 
         Raises:
             torch.OutOfMemoryError: so many at once do not fit.
         """
+        moves = [each.move for each in evaluations if each.move is not None]
+        for first in range(0, len(moves) if self.most > 1 else 0, self.most):
+            make_together(moves[first : first + self.most])
         parts = self._parts([each for each in evaluations if "found" not in vars(each)])
         self.stacks = {members: stack for members, stack in self.stacks.items() if members in parts}
         for members, part in parts.items():

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -26,7 +26,8 @@ class Step:
     index: int  # within the level; 0 is the canvas that the level starts from
     number: int  # over all levels
     evaluation: Evaluation
-    state: Callable[[], dict[str, Any]]  # all that painting on from here needs; valid until the next step is asked for
+    optimizer: Optimizer
+    previous: Callable[[], float | None]  # the total loss of the canvas before, where it compares with this one's
 
     @property
     def canvas(self) -> Tensor:
@@ -39,14 +40,29 @@ class Step:
 
     @cached_property
     def losses(self) -> Losses:
-        """Of this very canvas; evaluated now, unless that was done together with other runs' canvases.
+        """Of this very canvas; evaluated now, unless that was done before. Waits until they are known.
 
         Raises:
             FloatingPointError: a loss is not finite.
         """
-        losses = self.evaluation.losses
-        _check_finite(losses, self.level, self.index)
+        losses = self.begin()
+        _finite_total(losses, self.level, self.index)
         return losses
+
+    def begin(self) -> Losses:
+        """The same, not looked at: evaluated from now on, and nothing waits for a GPU."""
+        return self.evaluation.losses
+
+    def state(self) -> dict[str, Any]:
+        """All that painting on from here needs; valid until the next step is asked for."""
+        return {
+            "level": self.level,
+            "index": self.index,
+            "number": self.number,
+            "canvas": self.canvas,  # before the optimizer's state, which a step still to be made would change
+            "optimizer": self.optimizer.state(),
+            "previous": self.previous(),
+        }
 
 
 def transfer(
@@ -80,51 +96,30 @@ def transfer(
         sizes = sizes[resume["level"] :]
     for level in sizes:
         easel = _Easel(spec, resident, level, content, styles, device)
-        start = easel.first_canvas(canvas)
-        optimizer, previous = _optimizer(spec, device), None
-        if resume is not None:
-            optimizer.restore(_moved(resume["optimizer"], device))
-            previous, resume = resume["previous"], None
+        optimizer = _optimizer(spec, device, resume)
+        previous, resume = partial(_known, resume and resume["previous"]), None
         objective = easel.objective_at(first)
         for index, evaluation in descend(
             easel.objective_at,
-            start,
+            easel.first_canvas(canvas),
             optimizer,
             steps=level.steps,
             tolerance=spec.optimizer.tolerance,
             first=first,
-            previous=previous,
+            previous=previous(),
         ):
             if easel.objective_at(index) is not objective:  # its losses compare with none before
-                objective, previous = easel.objective_at(index), None
-            canvas = evaluation.canvas
-            step = Step(
-                level=level.number,
-                index=index,
-                number=number,
-                evaluation=evaluation,
-                state=_state(level.number, index, number, canvas, optimizer, previous),
-            )
+                previous()
+                objective, previous = easel.objective_at(index), partial(_known, None)
+            at = {"level": level.number, "index": index, "number": number}
+            step = Step(**at, evaluation=evaluation, optimizer=optimizer, previous=previous)
             yield step
-            previous = step.losses.total
+            losses = step.begin()
+            previous()  # refused if it is not finite; of this very canvas it may not be known yet
+            previous = partial(_finite_total, losses, level.number, index)
             number += 1
-        first = 0
-
-
-def _state(
-    level: int, index: int, number: int, canvas: Tensor, optimizer: Optimizer, previous: float | None
-) -> Callable[[], dict[str, Any]]:
-    def state() -> dict[str, Any]:
-        return {
-            "level": level,
-            "index": index,
-            "number": number,
-            "canvas": canvas,
-            "optimizer": optimizer.state(),
-            "previous": previous,
-        }
-
-    return state
+        previous()
+        first, canvas = 0, evaluation.canvas
 
 
 class _Easel:
@@ -214,11 +209,15 @@ def _by_layer(names: Sequence[str], weights: Sequence[float] | None) -> dict[str
     return dict(zip(names, weights or [1 / len(names)] * len(names), strict=True)) if names else {}
 
 
-def _optimizer(spec: Spec, device: torch.device) -> Optimizer:
+def _optimizer(spec: Spec, device: torch.device, resume: dict[str, Any] | None) -> Optimizer:
     of = spec.optimizer
     if of.kind == "lbfgs":
-        return lbfgs_for(device, history=of.history, learning_rate=of.learning_rate)
-    return Adam(learning_rate=of.learning_rate, beta1=of.beta1, beta2=of.beta2, clamp=spec.canvas.clamp)
+        found = lbfgs_for(device, history=of.history, learning_rate=of.learning_rate)
+    else:
+        found = Adam(learning_rate=of.learning_rate, beta1=of.beta1, beta2=of.beta2, clamp=spec.canvas.clamp)
+    if resume is not None:
+        found.restore(_moved(resume["optimizer"], device))
+    return found
 
 
 def _covering(picture: Image.Image, size: pictures.Size) -> Image.Image:
@@ -241,10 +240,16 @@ def _moved(state: dict[str, Any], device: torch.device) -> dict[str, Any]:
     }
 
 
-def _check_finite(losses: Losses, level: int, index: int) -> None:
+def _known(total: float | None) -> float | None:
+    """A total that was known before, or that there is none."""
+    return total
+
+
+def _finite_total(losses: Losses, level: int, index: int) -> float:
     sums = losses.summed()
     if not math.isfinite(sums["total"]):
         parts = ", ".join(f"{kind} {sums[kind]:.3g}" for kind in ("content", "style", "variation") if kind in sums)
         raise FloatingPointError(
             f"total loss is {sums['total']} at level {level}, step {index} ({parts}): lower optimizer.learning_rate"
         )
+    return sums["total"]

@@ -8,10 +8,11 @@ from torch import Tensor
 from stylelab.descent.adam import Adam
 from stylelab.descent.lbfgs import Lbfgs
 from stylelab.descent.lbfgs_on_device import LbfgsOnDevice
+from stylelab.descent.move import Move, make_together
 from stylelab.descent.optimizer import Optimizer, State
 from stylelab.objective import Evaluation, Objective
 
-__all__ = ["Adam", "Lbfgs", "LbfgsOnDevice", "Optimizer", "State", "descend", "lbfgs_for"]
+__all__ = ["Adam", "Lbfgs", "LbfgsOnDevice", "Optimizer", "State", "descend", "lbfgs_for", "make_together"]
 
 
 def lbfgs_for(device: torch.device, *, history: int, learning_rate: float) -> Lbfgs:
@@ -41,22 +42,23 @@ def descend(
         previous: the total loss of the canvas before, where there was one.
 
     Yields:
-        Index, and the evaluation of that very canvas (torch.optim's L-BFGS reports the losses of the one before), which
-        is made at once by whoever wants its losses, or else when the next one is asked for.
+        Index, and the evaluation of that very canvas (torch.optim's L-BFGS reports the losses of the one before). The
+        step to it and the evaluation are made by whoever wants its losses, or else when the one after it is asked for.
     """
-    last_objective = None
+    evaluation = Evaluation(objective_at(first), canvas)
+    del canvas
     for index in range(first, steps + 1):
-        objective = objective_at(index)
-        if last_objective is not None and objective is not last_objective:
-            optimizer.objective_changed()
-            previous = None
-        last_objective = objective
-        evaluation = Evaluation(objective, canvas)
+        if index > first:
+            objective = objective_at(index)
+            if objective is evaluation.objective:
+                evaluation = Evaluation(objective, Move(optimizer, evaluation))
+            else:
+                evaluation = Evaluation(objective, Move(optimizer, evaluation).canvas)
+                optimizer.objective_changed()
+                previous = None
         yield index, evaluation
         if tolerance:
             total = evaluation.losses.total
             if previous is not None and abs(previous - total) <= tolerance * abs(previous):
                 return
             previous = total
-        if index < steps:
-            canvas = optimizer.step(canvas, evaluation.gradient)

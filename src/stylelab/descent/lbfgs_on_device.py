@@ -1,98 +1,196 @@
-"""L-BFGS on a GPU, which no step waits for: what is decided on the way is decided there."""
+"""L-BFGS on a GPU, which no step waits for: what is decided on the way is decided there, for many canvases at once."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from stylelab.descent.lbfgs import Lbfgs
 from stylelab.descent.optimizer import State
-from stylelab.descent.rows import Rows, length
-from stylelab.scaling import unit_of
+from stylelab.descent.rows_on_device import RowsOnDevice
+from stylelab.replay import Replayed
+from stylelab.scaling import units
 
 
-class LbfgsOnDevice(Lbfgs):
+class LbfgsOnDevice:
     """`Lbfgs`, the same canvases to rounding, without a number that the host has to see.
 
-    Whether a pair is remembered, and in which slot, are tensors. The triangular systems always have `history` unknowns;
-    those of slots without a pair stand alone in them and come out as nought.
+    Args:
+        history: pairs remembered.
+        learning_rate: multiplies each step.
     """
 
+    def __init__(self, *, history: int, learning_rate: float) -> None:
+        self.history, self.learning_rate = history, learning_rate
+        self.memory: Memory | None = None  # of this canvas, or of all that stepped together the last time
+        self.place = 0  # in it
+
     def step(self, canvas: Tensor, gradient: Tensor) -> Tensor:
-        """The next canvas, of the same shape; the gradient is kept, and overwritten."""
-        if self.unit is None:
-            self.unit = unit_of(gradient)
-        flat = gradient.flatten().mul_(self.unit)
-        if self.pairs is None:
-            self.pairs = Rows(2 * self.history, flat)
-        self._settle(flat.device)
-        if self.gradient is None:
-            move = self._direction(flat, ())
-        else:
-            change = torch.sub(flat, self.gradient, out=self.gradient)
-            kept, slots = self._remember(self.moved, change)
-            move = self._direction(flat, (self.moved, change), kept, slots)
-        self.gradient = self.moved = None  # their memory is wanted
-        total = flat.abs().sum().clamp_min(torch.finfo(flat.dtype).tiny)
-        bare = flat * (-self.learning_rate * self.GROWTH**self.refusals / total).to(flat.dtype)
-        move = torch.where(self.count > 0, move.mul_(self.learning_rate), bare)
-        longest = self.LONGEST_MOVE * move.numel() ** 0.5
-        move *= (longest / length(move).clamp_min(longest)).to(move.dtype)
-        self.gradient, self.moved = flat, move
-        return canvas + move.view_as(canvas)
+        """The next canvas, of the same shape."""
+        return step_together([self], [canvas], [gradient])[0]
 
-    def _settle(self, device: torch.device) -> None:
-        """Have what is counted on the device: after the making and after `restore`."""
-        self.products = self.products.to(device)
-        if not isinstance(self.count, Tensor):
-            self.count, self.refusals = (torch.tensor(value, device=device) for value in (self.count, self.refusals))
-
-    def _remember(self, moved: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
-        """Put a pair in place of the oldest, if the curvature along it is positive: whether, and its two slots."""
-        dots = torch.stack((moved.dot(moved), change.dot(change), moved.dot(change))).double()
-        moved_squared, change_squared, product = dots
-        kept = product > self.CURVATURE * (moved_squared * change_squared).sqrt()
-        slot = self.count % self.history
-        slots = torch.stack((slot, self.history + slot))
-        self.pairs.exchange(slots, (moved, change), kept)
-        self.refusals = self.refusals + (~kept & (self.count == 0) & (moved_squared > 0))
-        self.count = self.count + kept
-        return kept, slots
-
-    def _direction(
-        self,
-        gradient: Tensor,
-        fresh: tuple[Tensor, ...],
-        kept: Tensor | None = None,
-        slots: Tensor | None = None,
-    ) -> Tensor:
-        """Minus the inverse Hessian times the gradient; without a pair remembered, anything.
-
-        Args:
-            fresh: the pair offered last, for its products with all rows; kept, slots: `_remember`'s of it.
-        """
-        columns = self.pairs.products((gradient, *fresh))
-        if fresh:
-            rows = torch.where(kept, columns[:, 1:].T, self.products.index_select(0, slots))
-            self.products.index_copy_(0, slots, rows)
-            self.products.index_copy_(1, slots, rows.T)
-        size, places = self.history, torch.arange(self.history, device=gradient.device)
-        steps = (self.count + places) % size  # slots, oldest first, those without a pair before them
-        both = torch.cat((steps, steps + size))
-        there = places >= size - self.count
-        products = self.products.index_select(0, both).index_select(1, both)
-        products = products * (there.repeat(2)[:, None] & there.repeat(2))
-        along_steps, along_changes = (columns[:, 0].index_select(0, both) * there.repeat(2)).split(size)
-        between, by_changes = products[:size, size:], products[size:, size:]
-        upper, curvature = between.triu() + torch.diag((~there).double()), between.diagonal()
-        scale = curvature[-1] / by_changes[-1, -1]
-        inner = torch.linalg.solve_triangular(upper, along_steps[:, None], upper=True)[:, 0]
-        right = curvature * inner + scale * (by_changes @ inner - along_changes)
-        outer = torch.linalg.solve_triangular(upper.T, right[:, None], upper=False)[:, 0]
-        coefficients = torch.zeros_like(columns[:, 0]).index_copy_(0, both, torch.cat((-outer, scale * inner)))
-        move = self.pairs.combined(coefficients, torch.empty_like(gradient))
-        return move.sub_(gradient * scale.to(gradient.dtype))
+    def objective_changed(self) -> None:
+        """As of `Lbfgs`."""
+        if self.memory is not None:
+            self.memory.comparable[self.place] = False
 
     def state(self) -> State:
         """As `Lbfgs` has it, so that either goes on from it; waits for the device."""
-        self.count, self.refusals = int(self.count), int(self.refusals)
-        found = super().state()
-        return found | {"products": found["products"].cpu(), "unit": None if self.unit is None else float(self.unit)}
+        if self.memory is None:
+            return Lbfgs(history=self.history, learning_rate=self.learning_rate).state()
+        of = {name: getattr(self.memory, name)[self.place] for name in Memory.BY_CANVAS}
+        pairs, scales = self.memory.rows.of(self.place)
+        count = int(of["count"])
+        filled = range(min(count, self.history))
+        return {
+            "pairs": pairs[:, [*filled, *(self.history + slot for slot in filled)]],
+            "scales": scales,
+            "products": of["products"].clone().cpu(),
+            "count": count,
+            "gradient": of["gradient"].clone() if of["comparable"] else None,
+            "moved": of["moved"].clone(),
+            "unit": float(of["unit"]),
+            "refusals": int(of["refusals"]),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` returned."""
+        self.memory, self.place = None, 0
+        if state["moved"] is None:
+            return
+        own = self.memory = Memory(state["moved"][None], history=self.history, learning_rate=self.learning_rate)
+        for name in own.BY_CANVAS:
+            if state.get(name) is not None:
+                getattr(own, name)[0] = state[name]
+        own.comparable[0] = state["gradient"] is not None
+        pairs = torch.zeros_like(own.rows.of(0)[0])
+        slots = range(min(state["count"], self.history))
+        pairs[:, [*slots, *(self.history + slot for slot in slots)]] = state["pairs"]
+        own.rows.put(0, pairs, state["scales"])
+
+
+def step_together(
+    optimizers: Sequence[LbfgsOnDevice], canvases: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> list[Tensor]:
+    """`step` of each, in the kernels of one.
+
+    Args:
+        optimizers: of the same history and learning rate; the n-th is the n-th canvas's.
+        canvases, gradients: all of one shape, type and device.
+
+    Raises:
+        torch.OutOfMemoryError: so many at once do not fit; each may still step alone.
+    """
+    numbers, slopes = (torch.stack([each.flatten() for each in of]) for of in (canvases, gradients))
+    memory = _shared(optimizers, like=numbers)
+    (found,) = memory.advance(numbers, slopes)
+    return [row.view_as(canvas) for row, canvas in zip(found, canvases, strict=True)]
+
+
+def _shared(optimizers: Sequence[LbfgsOnDevice], *, like: Tensor) -> "Memory":
+    """One memory of all: that of their last step, if it was with these, or else a new one."""
+    first = optimizers[0]
+    places = [each.place for each in optimizers if each.memory is first.memory]
+    if first.memory is not None and places == list(range(len(optimizers))) and len(first.memory.count) == len(places):
+        return first.memory
+    found = Memory(like, history=first.history, learning_rate=first.learning_rate)
+    for place, each in enumerate(optimizers):
+        if each.memory is not None:
+            found.take(place, each.memory, each.place)
+    for place, each in enumerate(optimizers):
+        each.memory, each.place = found, place
+    return found
+
+
+class Memory:
+    """What L-BFGS remembers of N canvases, and a step of them, which writes to it in place, so that it can be replayed.
+
+    A pair is remembered in a slot of each canvas's own, or not, as tensors say. The triangular systems always have
+    `history` unknowns; those of slots without a pair stand alone in them and come out as nought.
+
+    Args:
+        like: (N, n), the canvases' type and device.
+    """
+
+    BY_CANVAS = ("products", "count", "refusals", "unit", "comparable", "gradient", "moved")  # (N, ...) each
+
+    def __init__(self, like: Tensor, *, history: int, learning_rate: float) -> None:
+        self.history, self.learning_rate = history, learning_rate
+        self.rows = RowsOnDevice(2 * history, like)  # steps, then gradient changes; k and history + k are a pair
+        self.products = like.new_zeros((len(like), 2 * history, 2 * history), dtype=torch.float64)
+        self.count = like.new_zeros(len(like), dtype=torch.int64)  # pairs ever stored
+        self.refusals = torch.zeros_like(self.count)
+        self.unit = like.new_zeros(len(like))  # nought: no gradient has been seen
+        self.comparable = torch.zeros_like(self.count, dtype=torch.bool)  # whether the last gradient is of this loss
+        self.gradient, self.moved = torch.zeros_like(like), torch.zeros_like(like)
+        self.advance = Replayed(self.advanced) if like.is_cuda else self.advanced
+
+    def take(self, place: int, other: "Memory", there: int) -> None:
+        """Have one canvas's part be that of another memory."""
+        for name in self.BY_CANVAS:
+            getattr(self, name)[place] = getattr(other, name)[there]
+        self.rows.put(place, *other.rows.of(there))
+
+    def advanced(self, canvases: Tensor, gradients: Tensor) -> tuple[Tensor]:
+        """The next canvases, (N, n). What is counted changes last: a step that memory cut short can be repeated."""
+        unit = torch.where(self.unit == 0, units(gradients), self.unit)
+        flat = gradients * unit[:, None]
+        kept, refused, columns, products = self._remember(flat)
+        count, refusals = self.count + kept, self.refusals + refused
+        move = self._direction(flat, count, columns, products).mul_(self.learning_rate)
+        total = flat.abs().sum(dim=1).clamp_min(torch.finfo(flat.dtype).tiny)
+        bare = -self.learning_rate * Lbfgs.GROWTH**refusals / total
+        move = torch.where((count > 0)[:, None], move, flat * bare.to(flat.dtype)[:, None])
+        longest = Lbfgs.LONGEST_MOVE * move.shape[1] ** 0.5
+        lengths = torch.linalg.vector_norm(move, dim=1, dtype=torch.float64)
+        move *= (longest / lengths.clamp_min(longest)).to(move.dtype)[:, None]
+        fresh = (products, count, refusals, unit, torch.ones_like(self.comparable), flat, move)
+        for name, value in zip(self.BY_CANVAS, fresh, strict=True):
+            getattr(self, name).copy_(value)
+        return (canvases + move,)
+
+    def _remember(self, flat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Put each canvas's pair in place of its oldest, if the curvature along it is positive.
+
+        Returns:
+            Whether it was, (N,); whether it was refused before any was remembered, (N,); the gradient's products with
+            all rows, (N, 2 history); and the products of every two rows, (N, 2 history, 2 history).
+        """
+        pair = self.moved, flat - self.gradient
+        both = (pair[0], pair[0]), (pair[1], pair[1]), pair
+        moved_squared, change_squared, product = ((one * other).sum(1, dtype=torch.float64) for one, other in both)
+        kept = self.comparable & (product > Lbfgs.CURVATURE * (moved_squared * change_squared).sqrt())
+        refused = self.comparable & ~kept & (self.count == 0) & (moved_squared > 0)
+        slot = self.count % self.history
+        slots = torch.stack((slot, self.history + slot), dim=1)
+        self.rows.exchange(slots, pair, kept)
+        columns, products = self.rows.products((flat, *pair)), self.products
+        every = torch.arange(2 * self.history, device=flat.device)
+        for of_pair in range(2):
+            here = (every == slots[:, of_pair, None]) & kept[:, None]
+            fresh = columns[:, :, 1 + of_pair]
+            products = torch.where(here[:, :, None], fresh[:, None, :], products)
+            products = torch.where(here[:, None, :], fresh[:, :, None], products)
+        return kept, refused, columns[:, :, 0], products
+
+    def _direction(self, flat: Tensor, count: Tensor, along: Tensor, products: Tensor) -> Tensor:
+        """Minus the inverse Hessian times the gradient, (N, n); of canvases without a pair remembered, anything."""
+        size, places = self.history, torch.arange(self.history, device=flat.device)
+        steps = (count[:, None] + places) % size  # slots, oldest first, those without a pair before them
+        there = places >= size - count[:, None]
+        both, there_twice = torch.cat((steps, steps + size), dim=1), there.repeat(1, 2)
+        products = products.gather(1, both[:, :, None].expand_as(products))
+        products = products.gather(2, both[:, None, :].expand_as(products))
+        products = products * (there_twice[:, :, None] & there_twice[:, None, :])
+        along_steps, along_changes = (along.gather(1, both) * there_twice).split(size, dim=1)
+        between, by_changes = products[:, :size, size:], products[:, size:, size:]
+        upper = between.triu() + torch.diag_embed((~there).double())
+        curvature = between.diagonal(dim1=1, dim2=2)
+        scale = (curvature[:, -1] / by_changes[:, -1, -1])[:, None]
+        inner = torch.linalg.solve_triangular(upper, along_steps[:, :, None], upper=True)
+        right = curvature * inner[:, :, 0] + scale * ((by_changes @ inner)[:, :, 0] - along_changes)
+        outer = torch.linalg.solve_triangular(upper.mT, right[:, :, None], upper=False)
+        in_order = torch.stack((-outer[:, :, 0], scale * inner[:, :, 0]), dim=1)
+        slots = ((places - count[:, None]) % size)[:, None].expand_as(in_order)
+        move = self.rows.combined(in_order.gather(2, slots).flatten(1))
+        return move.sub_(flat * scale.to(flat.dtype))

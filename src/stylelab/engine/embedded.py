@@ -11,10 +11,10 @@ from stylelab.engine import targets
 from stylelab.engine.blocks import FirstInBlocks, HalvingConvolution, picture
 from stylelab.engine.convolution import packed
 from stylelab.engine.direct import inner_products
-from stylelab.engine.graph import Replayed
 from stylelab.engine.heads import Blocked, Content, Head, Headless, Style, Target
 from stylelab.engine.passes import Pool, rectify_
 from stylelab.losses import Comparison, accumulable
+from stylelab.replay import Replayed
 
 
 class EmbeddedEngine:

@@ -9,11 +9,11 @@ from torch import Tensor
 from stylelab import scaling
 from stylelab.engine.block import Block, Stage, Targets
 from stylelab.engine.convolution import Convolution, FirstConvolution
-from stylelab.engine.graph import Replayed
 from stylelab.engine.passes import Pool
 from stylelab.engine.targets import Content, Copy, Gram, Style, Target
 from stylelab.layers import block
 from stylelab.losses import Comparison
+from stylelab.replay import Replayed
 from stylelab.vgg import Encoder
 
 NEAR = 8.0  # in float16 the steepest target's gradient is brought there; some numbers of it are a hundred times larger
