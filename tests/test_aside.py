@@ -1,13 +1,16 @@
-"""Canvases written beside the painting, as on a GPU: the same run, and nothing lost."""
+"""Canvases written beside the painting and steps recorded a step late, as on a GPU: the same run, and nothing lost."""
 
 import errno
 import threading
+import time
 
 import pytest
 
 from stylelab import aside, job, pictures, run_folder, runner
 from stylelab.aside import Aside
+from stylelab.errors import Pruned
 from stylelab.recorders import Checkpoint
+from stylelab.transfer import Step
 
 
 @pytest.fixture
@@ -21,8 +24,10 @@ def prepared(configuration, picture, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def threaded(monkeypatch):
+def as_on_a_gpu(monkeypatch):
+    told = runner._Told
     monkeypatch.setattr(runner, "Aside", lambda *, threaded: Aside(threaded=True))
+    monkeypatch.setattr(runner, "_Told", lambda recorders, *, late: told(recorders, late=True))
 
 
 def contents(folder):
@@ -66,7 +71,7 @@ def test_the_painting_waits_for_a_thread_that_falls_behind(monkeypatch):
     assert given == [0, 1, 2, 3]
 
 
-def test_a_run_whose_canvases_are_written_beside_it_leaves_the_same_bytes(prepared, threaded, monkeypatch):
+def test_a_run_whose_canvases_are_written_beside_it_leaves_the_same_bytes(prepared, as_on_a_gpu, monkeypatch):
     writers = set()
     save = pictures.save_png
 
@@ -86,8 +91,54 @@ def test_a_run_whose_canvases_are_written_beside_it_leaves_the_same_bytes(prepar
     assert contents(prepared.folder) == beside
 
 
+class Watcher:
+    """Writes down which steps had begun when it was told of each; ends the run at one."""
+
+    def __init__(self, begun, *, last):
+        self.begun, self.last, self.seen = begun, last, []
+
+    def start(self, record, resumed_at):
+        pass
+
+    def finish(self, record):
+        pass
+
+    def step(self, step):
+        self.seen.append((step.number, max(self.begun)))
+        if step.number == self.last:
+            raise Pruned("seen enough")
+
+
+def test_a_step_is_recorded_when_the_next_has_begun_unless_it_is_saved(prepared, as_on_a_gpu, monkeypatch):
+    """And a run that is ended between the two goes on from what was saved, to the same bytes."""
+    wants, begin, begun = Checkpoint.wants, Step.begin, []
+
+    def at_the_second(self, step):
+        self.last = time.monotonic() - (self.interval + 1 if step.number == 2 else 0)
+        return wants(self, step)
+
+    monkeypatch.setattr(Checkpoint, "wants", at_the_second)
+    monkeypatch.setattr(Step, "begin", lambda self: begun.append(self.number) or begin(self))
+    watcher = Watcher(begun, last=3)
+    with pytest.raises(Pruned):
+        runner.run(prepared, hydra_record={}, watchers=[watcher])
+    assert watcher.seen == [(0, 1), (1, 2), (2, 2), (3, 3)]
+    record = run_folder.read(prepared.folder)
+    assert record["status"] == "KILLED" and (prepared.folder / "checkpoint.pt").exists()
+    begun.clear()
+    runner.run(prepared, hydra_record={}, watchers=[watcher := Watcher(begun, last=None)])
+    assert watcher.seen == [(2, 2), (3, 3)]
+    assert [each["step"] for each in run_folder.read(prepared.folder)["resumed"]] == [2]
+    late = contents(prepared.folder)
+    run_folder.set_aside(prepared.folder)
+    monkeypatch.undo()
+    monkeypatch.chdir(prepared.folder.parents[2])
+    runner.run(prepared, hydra_record={})
+    assert contents(prepared.folder) == late
+
+
 @pytest.mark.parametrize("number", [1, 3])
-def test_a_canvas_that_can_not_be_written_fails_the_run(prepared, threaded, monkeypatch, number):
+def test_a_canvas_that_can_not_be_written_fails_the_run(prepared, as_on_a_gpu, monkeypatch, number):
     save = pictures.save_png
 
     def full(picture, path, *, texts):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylelab.descent import Adam, Lbfgs, LbfgsOnDevice, Optimizer, descend
-from stylelab.objective import CONVENTIONS, Losses, Objective, Term, Weighting
+from stylelab.descent import Adam, Lbfgs, LbfgsOnDevice, Move, Optimizer, descend, make_together, rows_on_device
+from stylelab.objective import CONVENTIONS, Evaluation, Losses, Objective, Term, Weighting
 
 
 @pytest.fixture
@@ -354,10 +354,82 @@ def test_on_a_device_no_step_looks_at_a_number(image):
         optimizer.state()
 
 
+def bowls(count: int) -> list[Bowl]:
+    curvatures = torch.linspace(1, 9, 3 * 24 * 20, dtype=torch.float64).view(1, 3, 20, 24)
+    return [Bowl(curvatures.roll(7 * number), 0.2 + 0.1 * number) for number in range(count)]
+
+
+def steps_together(of: list[Bowl], optimizers: list[LbfgsOnDevice], canvases: list[Tensor]) -> list[Tensor]:
+    moves = [
+        Move(optimizer, Evaluation(bowl, canvas))
+        for bowl, optimizer, canvas in zip(of, optimizers, canvases, strict=True)
+    ]
+    make_together(moves)
+    assert all("canvas" in vars(move) for move in moves)
+    return [move.canvas for move in moves]
+
+
+def test_canvases_that_step_together_go_where_each_would_alone(image):
+    """Of any age, and also when some have left or come: one starts three steps late, one is done after eight."""
+    of, starts = bowls(4), [image(number, 24, 20) for number in range(4)]
+    alone = [paint(bowl, start, lbfgs(), 14) for bowl, start in zip(of, starts, strict=True)]
+    optimizers, canvases, made = [lbfgs_on_device() for _ in of], list(starts), [0] * 4
+    for turn in range(14):
+        present = [number for number in range(4) if (number != 2 or turn >= 3) and (number != 1 or turn < 8)]
+        found = steps_together(*([each[number] for number in present] for each in (of, optimizers, canvases)))
+        for number, canvas in zip(present, found, strict=True):
+            canvases[number], made[number] = canvas, made[number] + 1
+            torch.testing.assert_close(canvas, alone[number][made[number]], rtol=0, atol=1e-10)
+    assert made == [14, 8, 11, 14]
+    assert len({id(each.memory) for each in optimizers}) == 2  # that of the one that left, and that of the others
+
+
+def test_a_state_of_one_among_several_is_its_own_and_goes_on_alone(image):
+    of, starts = bowls(3), [image(number, 24, 20) for number in range(3)]
+    alone = [paint(bowl, start, lbfgs(), 12) for bowl, start in zip(of, starts, strict=True)]
+    optimizers, canvases = [lbfgs_on_device() for _ in of], starts
+    for _ in range(7):
+        canvases = steps_together(of, optimizers, canvases)
+    optimizers[2].objective_changed()  # of the third alone
+    for number, then in ((0, lbfgs()), (1, lbfgs_on_device()), (1, lbfgs())):
+        then.restore(saved_and_loaded(optimizers[number].state()))
+        found = paint(of[number], canvases[number], then, 5)
+        for canvas, expected in zip(found, alone[number][7:], strict=True):
+            torch.testing.assert_close(canvas, expected, rtol=0, atol=1e-10)
+    assert optimizers[2].state()["gradient"] is None and optimizers[1].state()["gradient"] is not None
+
+
+def test_only_steps_of_one_kind_are_made_together(image):
+    """Another history, another learning rate, another size, Adam: each makes its own step, and none is left out."""
+    of, small = bowls(1)[0], Bowl(torch.ones(1, 3, 4, 4, dtype=torch.float64))
+    kinds = [lbfgs_on_device(4), lbfgs_on_device(5), lbfgs_on_device(4, 0.5), adam(), lbfgs_on_device(4), lbfgs()]
+    moves = [Move(kind, Evaluation(of, image(1, 24, 20))) for kind in kinds]
+    moves.append(Move(lbfgs_on_device(4), Evaluation(small, image(1, 4, 4))))
+    make_together(moves)
+    assert [len(kind.memory.count) for kind in kinds if isinstance(kind, LbfgsOnDevice)] == [2, 1, 1, 2]
+    assert ["canvas" in vars(move) for move in moves] == [True, True, True, False, True, False, True]
+    assert torch.equal(moves[0].canvas, moves[4].canvas) and not torch.equal(moves[0].canvas, moves[2].canvas)
+
+
+def test_many_stretches_are_as_one(image, monkeypatch):
+    of, start = bowls(1)[0], image(3, 24, 20)
+    whole = paint(of, start, lbfgs_on_device(), 12)
+    monkeypatch.setattr(rows_on_device, "STRETCH_ON_DEVICE", 100)
+    optimizer = lbfgs_on_device()
+    for found, expected in zip(paint(of, start, optimizer, 12), whole, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    assert optimizer.memory.rows.stretches.shape == (15, 1, 8, 96)
+    again = lbfgs()
+    again.restore(saved_and_loaded(optimizer.state()))
+    torch.testing.assert_close(
+        paint(of, whole[-1], again, 3)[-1], paint(of, start, lbfgs(), 15)[-1], rtol=0, atol=1e-10
+    )
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_on_a_gpu_no_step_waits_and_the_canvases_are_those_of_the_cpu(objective, image):
-    bowl, start = Bowl(torch.linspace(1, 9, 3 * 24 * 20).view(1, 3, 24, 20), 0.4), image(3, 24, 20).float()
+    bowl, start = Bowl(torch.linspace(1, 9, 3 * 24 * 20).view(1, 3, 20, 24), 0.4), image(3, 24, 20).float()
     wanted = paint(bowl, start, lbfgs(), 12)
     canvas, coefficients, optimizer = start.cuda(), bowl.coefficients.cuda(), lbfgs_on_device()
     for expected in wanted[1:]:

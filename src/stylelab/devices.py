@@ -40,6 +40,8 @@ def prepare_device(name: str, *, threads: int | None, determinism: str) -> torch
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     device = torch.device(name)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # a graph is recorded on the current one
     reset_peak(device)
     return device
 

@@ -48,8 +48,8 @@ class Replayed:
 
     def _record(self, given: Sequence[Tensor]) -> None:
         self.given = [each.clone() for each in given]
-        graph = torch.cuda.CUDAGraph()
         try:
+            graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may use the device too
                 self.found = [*self.work(*self.given)]
         except torch.OutOfMemoryError:

@@ -176,7 +176,7 @@ def _paint_and_record(
         record.status = KILLED
         record.reason = str(interrupt) if isinstance(interrupt, Pruned) else named(interrupt)
         if told.last is not None:
-            saving_canvas(told.last, job.folder)()
+            aside.do(saving_canvas(told.last, job.folder))  # after those that are being written
         raise
     except Exception as error:
         told = step = None  # they hold the targets, and memory may be what is wanted
