@@ -19,6 +19,7 @@ def table(found: Tables) -> str:
         *_optimizer(found),
         *_start(found),
         _eight(found),
+        *_together(found),
     ]
     lines = [("what", "goal", "measured here", "on"), ("---", "---", "---", "---"), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -124,6 +125,16 @@ def _eight(found: Tables) -> Row:
     best = min((row for row in at["rows"] if row["name"].startswith("stylelab")), key=lambda row: row["cpu_seconds"])
     here = f"CPU time, {at['side']} pixels, {at['steps']} steps, against {other['name']}"
     return (what, "6", f"{other['cpu_seconds'] / best['cpu_seconds']:.1f} ({best['name'][9:]})", here)
+
+
+def _together(found: Tables) -> list[Row]:
+    """A goal of the H200's."""
+    at = _last(found, "together", 256)
+    if at is None:
+        return []
+    best = min(at["rows"], key=lambda row: row["ratio"]["median"])
+    what = "runs together, times the throughput of one after another"
+    return [(what, "3 (H200)", f"{1 / best['ratio']['median']:.1f} ({best['name']})", f"{at['side']} pixels, L-BFGS")]
 
 
 def threads(of: Mapping[str, Any]) -> str:

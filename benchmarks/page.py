@@ -67,6 +67,7 @@ def _tables(found: Mapping[str, Sequence[Found]]) -> list[str]:
         "optimizer": _optimizer,
         "equal_loss": _equal_loss,
         "fidelity": _fidelity,
+        "together": _together,
         "eight": _eight,
     }
     parts = ["### The goals", goals.table(found)]
@@ -188,6 +189,12 @@ def _fidelity(of: Found) -> list[str]:
     header = ("pictures", *names, *(f"{name} against float32" for name in names[1:]))
     title = f"### Float32 loss after {of['steps']} steps, {of['side']} pixels ({of['commit']})"
     return [title, grid(header, rows)]
+
+
+def _together(of: Found) -> list[str]:
+    rows = [(row["name"], f"{row['seconds']['median'] * 1000:.2f}", ranged(row["ratio"])) for row in of["rows"]]
+    title = f"### A step of one of many runs, {of['side']} pixels, L-BFGS from noise, {goals.threads(of)}"
+    return [f"{title} ({of['commit']})", grid(("runs", "ms a step", "time by one after another's"), rows)]
 
 
 def _eight(of: Found) -> list[str]:

@@ -24,29 +24,59 @@ def unknown() -> float:
 
 def ours(of: Settings, gate: Gate) -> Turns:
     """The engine on a configuration; judged in float32 by the yardstick every `judge_every` evaluations."""
-    from stylelab import devices, networks, pictures
+    spec, device, network = _prepared(of["config"], gate)
+    judge = _judge(spec, device) if of["judge_every"] else None
+    for step in _painting(spec, device, network):
+        evaluated(step)
+        judged = (
+            judge is not None and step.number % of["judge_every"] == 0 and step.level == len(spec.pyramid.steps) - 1
+        )
+        yield (lambda step=step: judge(step.canvas)) if judged else unknown
+
+
+def _prepared(config: Mapping[str, Any], gate: Gate) -> tuple[Any, Any, Any]:
+    """What a configuration asks for, the device as it wants it, and the network there."""
+    from stylelab import devices, networks
     from stylelab.sharing import Resident
     from stylelab.spec import Spec
-    from stylelab.transfer import transfer
 
-    spec = Spec.from_config(of["config"])
+    spec = Spec.from_config(config)
     device = devices.prepare_device(spec.device, threads=spec.threads, determinism=spec.determinism)
     if device.type == "cuda":
         gate.clock = CudaClock()
     gate.imported()
     files = {"parameters": Path(spec.network.path)}
     found = networks.encoder(spec.network, pooling=spec.pooling, layers=spec.all_layers, files=files)
-    network = Resident(found.to(device))
-    del found
+    return spec, device, Resident(found.to(device))
+
+
+def _painting(spec: Any, device: Any, network: Any) -> Iterator[Any]:
+    from stylelab import pictures
+    from stylelab.transfer import transfer
+
     content = pictures.load(spec.images.content, key="images.content")
     styles = [pictures.load(path, key="images.style") for path in spec.images.style]
-    judge = _judge(spec, device) if of["judge_every"] else None
-    for step in transfer(spec, network, content=content, styles=styles, device=device):
-        evaluated(step)
-        judged = (
-            judge is not None and step.number % of["judge_every"] == 0 and step.level == len(spec.pyramid.steps) - 1
-        )
-        yield (lambda step=step: judge(step.canvas)) if judged else unknown
+    return transfer(spec, network, content=content, styles=styles, device=device)
+
+
+def together(of: Settings, gate: Gate) -> Turns:
+    """Runs of one configuration and seeds of their own, up to `most` canvases at once; a turn is `rounds` of them."""
+    from dataclasses import replace
+
+    from stylelab.shelves import share_between_runs
+    from stylelab.together import Together
+
+    share_between_runs()
+    spec, device, network = _prepared(of["config"], gate)
+    paintings = [_painting(replace(spec, seed=seed), device, network) for seed in range(of["runs"])]
+    at_once = Together(of["most"])
+    while True:
+        for _ in range(of["rounds"]):
+            steps = [next(each) for each in paintings]
+            at_once.evaluate([step.evaluation for step in steps])
+            for step in steps:
+                step.begin()  # as a run does; the losses of the step before are looked at by the painting
+        yield unknown
 
 
 def evaluated(step: Any) -> None:
@@ -153,10 +183,10 @@ SMALL = 0.01  # learning rate, so that the minimum stays far away
 
 def _our_step(canvas: Any, curvature: Any, history: int) -> Callable[[], None]:
     from stylelab import devices
-    from stylelab.descent import Lbfgs
+    from stylelab.descent import lbfgs_for
 
     devices.give_back_freed_memory(largest=64 * canvas.nbytes // 3)  # of a painting: relu1_1
-    optimizer = Lbfgs(history=history, learning_rate=SMALL)
+    optimizer = lbfgs_for(canvas.device, history=history, learning_rate=SMALL)
 
     def step() -> None:
         canvas.copy_(optimizer.step(canvas, canvas * curvature))
@@ -193,6 +223,7 @@ def several(of: Settings, gate: Gate) -> Turns:
 
 WHO = {
     "ours": ours,
+    "together": together,
     "plain": plainly,
     "import": importing,
     "lbfgs": lbfgs,

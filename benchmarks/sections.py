@@ -142,6 +142,27 @@ def starts(studio: Studio, side: int, *, repetitions: int) -> dict[str, Any]:
     return {"side": side, "threads": studio.threads, "repetitions": repetitions, "rows": rows}
 
 
+def together(studio: Studio, side: int, *, seconds: float, runs: Sequence[int] = (8, 32)) -> dict[str, Any]:
+    """Steps of L-BFGS of many runs in one process, their canvases one after another or as one batch."""
+    of, rounds = studio.painting(side, start="noise", optimizer="lbfgs"), 10 if studio.gpu else 1
+    tables = []
+    for precision in studio.precisions:
+        ways = {f"{count} runs, one after another": (count, 1) for count in runs}
+        ways |= {f"{count} runs, together": (count, count) for count in runs}
+        entrants = [
+            studio.together(of, precision, name=name, runs=count, most=most, rounds=rounds)
+            for name, (count, most) in ways.items()
+        ]
+        with Table(entrants) as table:
+            kept = _rounds(table, seconds)
+        for name, (count, _) in ways.items():
+            turns, alone = kept[name], kept[f"{count} runs, one after another"]
+            a_step = [turn.seconds / (count * rounds) for turn in turns]
+            row = {"name": f"{precision}, {name}", "seconds": spread(a_step), "runs": count}
+            tables.append(row | {"ratio": ratios(turns, alone, "seconds")})
+    return {"side": side, "threads": studio.threads, "rounds": rounds, "rows": tables}
+
+
 def optimizers(studio: Studio, side: int, *, seconds: float) -> dict[str, Any]:
     """A step of L-BFGS with its history full beside one evaluation, and its memory in pictures."""
     size = (1, 3, round(side * SHAPE), side)

@@ -30,7 +30,7 @@ PAIRS = (
 )
 STARTS = ("content", "noise")
 PYRAMIDS = tuple(paintings.LABELS)
-SECTIONS = ("limits", "evaluation", "start", "optimizer", "equal_loss", "fidelity", "eight")
+SECTIONS = ("limits", "evaluation", "start", "optimizer", "equal_loss", "fidelity", "together", "eight")
 
 
 def main() -> int:
@@ -79,6 +79,7 @@ def arguments() -> argparse.Namespace:
     add("--starts", nargs="+", choices=STARTS, default=STARTS, help="of whole paintings (default: %(default)s)")
     add("--pyramids", nargs="+", choices=PYRAMIDS, default=PYRAMIDS, help="of ours from noise (default: %(default)s)")
     add("--history", type=int, default=20, help="pairs of ours in paintings to equal loss (default: %(default)s)")
+    add("--runs", type=int, nargs="+", default=[8, 32], help="that go on together (default: %(default)s)")
     add("--repetitions", type=int, default=3, help="of starts (default: %(default)s)")
     add("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="NAME", help=", ".join(SECTIONS))
     add("--peer", action="append", default=[], metavar="NAME=CHECKOUT", help=f"time it too: {', '.join(PEERS)}")
@@ -157,6 +158,12 @@ def planned(studio: Studio, options: argparse.Namespace) -> Iterator[tuple[str, 
                 )
         if section == "fidelity":
             yield "fidelity", lambda: paintings.fidelity(studio, side, steps=steps, pairs=len(studio.pairs))
+        if section == "together":
+            for each in options.sides:
+                yield (
+                    f"together at {each} pixels",
+                    lambda each=each: sections.together(studio, each, seconds=options.seconds, runs=options.runs),
+                )
         if section == "eight":
             yield "eight runs", lambda: paintings.eight(studio, side, steps=steps)
 

@@ -125,6 +125,11 @@ class Studio:
         config["network"]["path"] = str(self.parameters)
         return {"who": "ours", "config": config, "judge_every": judge_every}
 
+    def together(self, of: Painting, precision: str, *, name: str, runs: int, most: int, rounds: int) -> Contestant:
+        """Runs in one process, some of their canvases at once."""
+        settings = self.engine(of, precision) | {"who": "together", "runs": runs, "most": most, "rounds": rounds}
+        return self.contestant(name, settings)
+
     def command(self, of: Painting, precision: str, *more: str) -> list[str]:
         """Overrides of the command line for the same."""
         of_pictures = [f"images.content={of.content}", f"images.style=[{of.style}]", f"network.path={self.parameters}"]
