@@ -1,6 +1,10 @@
-"""What several test files use: the folder beside the checkout, tiny pictures, a small network, configurations."""
+"""What several test files use: the folder beside the checkout, tiny pictures, a small network, configurations.
+
+The numerical core's tests run where neither Hydra nor MLflow is installed, but for those that want a configuration.
+"""
 
 import copy
+import importlib.util
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -8,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from PIL import Image
-from victims import empty_store, place  # noqa: F401 (fixtures)
 
-from stylelab.configuration import CONF, plain, register_resolvers
 from stylelab.layers import CONVOLUTIONS, block
 from stylelab.vgg import TORCHVISION, Encoder, Parameters
+
+if importlib.util.find_spec("hydra") and importlib.util.find_spec("mlflow"):
+    from victims import empty_store, place  # noqa: F401 (fixtures)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -129,6 +133,10 @@ class Configurations:
     """Whole valid configurations as plain mappings, of conf/'s own values but for `CHANGES`."""
 
     def __init__(self) -> None:
+        from hydra import compose, initialize_config_dir
+
+        from stylelab.configuration import CONF, plain, register_resolvers
+
         register_resolvers()
         with initialize_config_dir(str(CONF), version_base="1.3"):
             names = ("network=vgg19_random", "tracking=off", "device=cpu", "threads=1", "outputs=outputs")
@@ -157,4 +165,5 @@ class Configurations:
 @pytest.fixture(scope="session")
 def configuration() -> Configurations:
     """configuration({"images.long_side": 48}); other options of a group: `.vgg19`, `.adam`, `.noise`, `.mlflow`."""
+    pytest.importorskip("hydra")
     return Configurations()
