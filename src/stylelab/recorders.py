@@ -251,35 +251,36 @@ class Checkpoint:
         self.spent = 0.0  # seconds in all
         self.cost: float | None = None  # seconds for one: a guess at first, then what the last one took
         self.last = time.monotonic()
-        self.due: Step | None = None  # to be saved when it is recorded
+        self.newest: Step | None = None  # the last to have begun: of those before, the state has gone on
 
     def start(self, record: Record, resumed_at: int | None) -> None:
         """The interval begins."""
         self.last = time.monotonic()
 
     def wants(self, step: Step) -> bool:
-        """Whether a step is to be recorded and saved before the next is asked for.
-
-        It is where the interval has passed, which grows where the disk is slow, or where the cluster gave notice.
-        """
-        if step.number and self.cost is None and self._is_due():
-            self.cost = _bytes_of(step.state()) / self.SPEED
-        self.due = step if notice_was_given() or (step.number and self._is_due()) else None
-        return self.due is not None
+        """Whether a step that has begun is to be recorded before the next one is asked for, since it is to be saved."""
+        self.newest = step
+        return notice_was_given() or (step.number > 0 and self._is_due())
 
     def step(self, step: Step) -> None:
-        """Save what was wanted.
+        """Save where the interval has passed; it grows where the disk is slow.
 
         Raises:
             Preempted: the cluster gave notice; this step is saved.
         """
         raise_again()
-        if step is not self.due:
+        if step is not self.newest:
             return
         if notice_was_given():
             if step.number:
                 self.save(step)
             raise Preempted
+        if not step.number or not self._is_due():
+            return
+        if self.cost is None:
+            self.cost = _bytes_of(step.state()) / self.SPEED
+            if not self._is_due():
+                return
         began = time.monotonic()
         self.save(step)
         self.last = time.monotonic()
