@@ -2,6 +2,7 @@
 
 import math
 import random
+import statistics
 
 import pytest
 import torch
@@ -66,6 +67,41 @@ def test_bfloat16_follows(seed):
     assert distance(gradient, truth_gradient) < 0.2
 
 
+def test_float16_is_as_near_to_the_exact_gradient_as_autograd_in_float16():
+    """In the median of some cases, as of VGG-19's engine (test_engine.py)."""
+    errors: dict[str, list[float]] = {"plain": [], "engine": []}
+    for seed in range(12):
+        _, truth = evaluated(Autograd(encoder(seed).double()), seed, torch.float64)
+        for name, network in (("plain", Autograd(encoder(seed).half())), ("engine", fastest_in_float16(seed))):
+            errors[name].append(distance(evaluated(network, seed, torch.float32)[1].double(), truth))
+    assert statistics.median(errors["engine"]) < min(0.06, 1.2 * statistics.median(errors["plain"]))
+
+
+def fastest_in_float16(seed: int) -> EmbeddedEngine:
+    return engine.fastest(encoder(seed), torch.float16)
+
+
+@pytest.mark.parametrize("strength", [1e-12, 1e12])
+@pytest.mark.parametrize("brightness", [1.0, 300.0])
+def test_float16_takes_losses_and_activations_of_any_size(brightness: float, strength: float):
+    """Unscaled, products of activations of hundreds leave its range, and gradients leave it or vanish."""
+    canvas, content, style = torch.rand(3, 1, 3, 33, 48, generator=torch.Generator().manual_seed(0))
+    found = []
+    for arithmetic in (torch.float32, torch.float16):
+        network = encoder(2, ("relu1_1", "relu2_1", "relu3_1"))
+        with torch.no_grad():
+            for name, value in network.named_parameters():
+                if "conv1_1" in name:
+                    value *= brightness
+        ours, wanted = EmbeddedEngine(network, arithmetic), torch.full((1,), strength)
+        grams, features = ours.grams(style, ("relu1_1", "relu2_1")), ours.features(content, ("relu3_1",))
+        comparisons = [Comparison("style", layer, gram, wanted) for layer, gram in grams.items()]
+        comparisons.append(Comparison("content", "relu3_1", features["relu3_1"], wanted))
+        found.append(ours.against(comparisons)(canvas))
+    for exact, half in zip(*found, strict=True):
+        assert distance(half, exact) < 0.05
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_evaluations_are_replayed_and_are_those_of_the_cpu():
@@ -86,8 +122,8 @@ def test_on_a_gpu_evaluations_are_replayed_and_are_those_of_the_cpu():
 
 
 def test_it_is_chosen_where_it_can_be():
-    assert isinstance(engine.fastest(encoder(0, ("relu2_1",)), torch.float32), EmbeddedEngine)
-    assert isinstance(engine.fastest(encoder(0, ("relu2_1",)), torch.float16), EmbeddedEncoder)
+    for arithmetic in (torch.float32, torch.bfloat16, torch.float16):
+        assert isinstance(engine.fastest(encoder(0, ("relu2_1",)), arithmetic), EmbeddedEngine)
 
 
 def test_features_and_grams_are_those_of_the_heads():

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from stylelab import objective
 from stylelab.descent import LbfgsOnDevice, Move, make_together
 from stylelab.embedded import EmbeddedEncoder, parameter_shapes
-from stylelab.engine import EmbeddedEngine, Engine, targets
+from stylelab.engine import EmbeddedEngine, Engine, heads, targets
 from stylelab.objective import CONVENTIONS, Evaluation, Losses, Objective, Weighting
 from stylelab.together import Stack
 
@@ -64,8 +64,9 @@ def test_vgg_evaluates_and_lbfgs_steps_without_a_wait(small_encoder, monkeypatch
     painted(Engine(network, arithmetic))
 
 
-@pytest.mark.parametrize("arithmetic", [torch.float32, torch.bfloat16])
-def test_the_embedded_network_evaluates_without_a_wait(arithmetic):
+@pytest.mark.parametrize("arithmetic", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_embedded_network_evaluates_without_a_wait(monkeypatch, arithmetic):
+    monkeypatch.setattr(heads, "unit_of", lambda products: 1.0)
     parameters = {name: torch.rand(shape, device=GPU) for name, shape in parameter_shapes().items()}
     painted(EmbeddedEngine(EmbeddedEncoder(STYLE, parameters), arithmetic))
 

@@ -27,7 +27,7 @@ def fastest(network: nn.Module, arithmetic: torch.dtype) -> Engine | EmbeddedEng
         network: in float32.
         arithmetic: float32, bfloat16 or float16.
     """
-    if isinstance(network, EmbeddedEncoder) and arithmetic != torch.float16:
+    if isinstance(network, EmbeddedEncoder):
         return EmbeddedEngine(network, arithmetic)
     if isinstance(network, Encoder):
         return Engine(network, arithmetic)

@@ -81,6 +81,7 @@ class EmbeddedEngine:
         kept: list[Tensor] = []
         own = self._ahead(canvas, layers, kept)
         errors = torch.stack([target.error(own[layer]) for layer, target in zip(layers, wanted, strict=True)])
+        unit = targets.scaled(wanted) if self.arithmetic == torch.float16 else None
         gradient = None
         for layer, step in reversed(self.steps[: len(kept)]):
             features = kept.pop()
@@ -90,7 +91,8 @@ class EmbeddedEngine:
             for target in [target for place, target in zip(layers, wanted, strict=True) if layer == place]:
                 gradient = target.pull_(torch.zeros_like(features) if gradient is None else gradient, features)
             gradient = step.backward(gradient, features)
-        return errors, gradient.to(canvas.dtype)
+        gradient = gradient.to(canvas.dtype)
+        return errors, gradient if unit is None else gradient / unit.view(-1, 1, 1, 1)
 
     def _ahead(self, images: Tensor, layers: Sequence[str], kept: list[Tensor] | None = None) -> dict[str, Tensor]:
         """The trunk's own features at the layers; keeps what each step gives, but what a pool takes."""

@@ -6,18 +6,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from stylelab import scaling
 from stylelab.engine.block import Block, Stage, Targets
 from stylelab.engine.convolution import Convolution, FirstConvolution
 from stylelab.engine.passes import Pool
-from stylelab.engine.targets import Content, Copy, Gram, Style, Target
+from stylelab.engine.targets import Content, Copy, Gram, Style, Target, scaled
 from stylelab.layers import block
 from stylelab.losses import Comparison
 from stylelab.replay import Replayed
 from stylelab.vgg import Encoder
-
-NEAR = 8.0  # in float16 the steepest target's gradient is brought there; some numbers of it are a hundred times larger
-MOST = 60  # exponent of what it is multiplied with, so that strengths stay within float32
 
 
 class Engine:
@@ -65,7 +61,7 @@ class Engine:
     def _compare(self, targets: "_Targets", canvas: Tensor) -> tuple[Tensor, Tensor]:
         self._ahead(canvas, targets.by_layer, keep=True)
         errors = torch.stack([target.error() for target in targets.in_order])
-        unit = _scaled(targets.in_order) if self.arithmetic == torch.float16 else None
+        unit = scaled(targets.in_order) if self.arithmetic == torch.float16 else None
         gradient = None
         for part in reversed(self.blocks):
             gradient = part.backward(gradient, targets.by_layer)
@@ -83,19 +79,6 @@ class Engine:
         here = self.preprocessing.of(images, self.input)
         for part in self.blocks:
             here = part.forward(here, targets, keep=keep)
-
-
-def _scaled(targets: Sequence[Target]) -> Tensor:
-    """Have targets pull so that the gradient keeps to float16, which holds nothing above 65504 and little below 1e-7.
-
-    Returns:
-        How many times harder they pull, (N,): a power of two.
-    """
-    steepest = torch.stack([target.steepness() for target in targets]).amax(dim=0)
-    found = scaling.unit(steepest, most=MOST) * NEAR
-    for target in targets:
-        target.scale(found)
-    return found
 
 
 class _Targets:

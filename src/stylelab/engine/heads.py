@@ -16,12 +16,14 @@ from stylelab.engine import targets
 from stylelab.engine.blocks import FirstInBlocks, in_blocks, picture, pixels
 from stylelab.engine.direct import Direct, add_product_, inner_products, products_beyond, rows
 from stylelab.engine.passes import Band
+from stylelab.engine.targets import Scaled, Steep
 from stylelab.losses import accumulable
+from stylelab.scaling import unit_of
 
 GROUP = 32  # places whose sum is rounded to a type of few digits, before sums are added up in float32
 
 
-class Target(Protocol):
+class Target(Steep, Protocol):
     """One term of the loss at one layer."""
 
     def error(self, own: Tensor) -> Tensor:
@@ -64,7 +66,7 @@ def with_one(products: Tensor, means: Tensor) -> Tensor:
 
 
 @dataclass
-class Style:
+class Style(Scaled):
     """A Gram matrix of F, as a target of f.
 
     Args:
@@ -82,26 +84,37 @@ class Style:
         # About what f's products should be. Subtracted before the sum is rounded, so that few digits are lost.
         inverse = torch.linalg.pinv(self.head.root.double())
         likely = (inverse @ self.wanted.double() @ inverse.T)[:, :-1, :-1]
-        self.expected = likely.to(self.arithmetic)
+        self.unit = float(unit_of(likely)) if self.arithmetic == torch.float16 else 1.0  # as of `targets.Style`
+        self.expected = (likely * self.unit).to(self.arithmetic)
 
     def error(self, own: Tensor, places: int | None = None) -> Tensor:
         """The mean squared difference of the Gram matrices, (N,). places: those that are no noughts between others."""
         self.places = own.shape[2] * own.shape[3] if places is None else places
+        self.begin()
         expected = self.expected.expand(len(own), -1, -1)
-        beyond = products_beyond(own, expected, share=1.0, factor=1 / self.places)
-        products = accumulable(beyond) + accumulable(self.expected)
-        means = sums(own) / self.places
-        self.difference = self.head.root @ with_one(products, means) @ self.head.root.T - self.wanted
+        beyond = products_beyond(own, expected, share=1.0, factor=self.unit / self.places)
+        products = (accumulable(beyond) + accumulable(self.expected)) / self.unit
+        self.own = with_one(products, sums(own) / self.places)
+        self.difference = self.head.root @ self.own @ self.head.root.T - self.wanted
         return self.difference.square().sum(dim=(1, 2)) / self.head.channels**2
+
+    def steepness(self) -> Tensor:
+        # A row of [f; 1] is as long as the square root of its products' trace, in the mean.
+        squares = self.own.diagonal(dim1=1, dim2=2).sum(dim=1)
+        longest = torch.linalg.vector_norm(self.head.root.T @ self.difference @ self.head.root, dim=1).amax(dim=1)
+        return self.strength * self._factor() * squares.clamp_min(0).sqrt() * longest
+
+    def _factor(self) -> float:
+        return 4 / (self.head.channels**2 * self.places)
 
     def pull_(self, gradient: Tensor, own: Tensor) -> Tensor:
         """Add the gradient of strength * error to that at f, in place."""
-        factor = 4 / (self.head.channels**2 * self.places) * self.strength.view(-1, 1, 1)
+        factor = self._factor() * self.at_scale.view(-1, 1, 1)
         slope = (self.head.root.T @ (self.difference * factor) @ self.head.root).to(own.dtype)
         return add_product_(gradient, own, slope[:, :-1, :-1].contiguous(), slope[:, :-1, -1].contiguous())
 
 
-class Content:
+class Content(Scaled):
     """Features F, as a target of f.
 
     Args:
@@ -113,18 +126,25 @@ class Content:
         self.strength, self.count = strength, features[0].numel()
         root, basis = (matrix.to(features.dtype)[:, :, None, None] for matrix in (head.root, head.basis))
         self.wanted = F.conv2d(features, basis.transpose(0, 1)).contiguous(memory_format=torch.channels_last)
-        self.bias = root[:, -1].flatten()
+        self.bias, self.longest = root[:, -1].flatten(), torch.linalg.vector_norm(head.root[:, :-1], dim=0).amax()
         self.ahead = Direct(root[:, :-1], padding=(0, 0))
         self.back = Direct(root[:, :-1].transpose(0, 1), padding=(0, 0))
 
     def error(self, own: Tensor) -> Tensor:
         """The mean squared difference of the features, (N,)."""
+        self.begin()
         self.difference = self.ahead(own, self.bias).sub_(self.wanted)
-        return accumulable(self.difference).square().sum(dim=(1, 2, 3)) / self.count
+        squares = accumulable(self.difference).square().sum(dim=(1, 2, 3))
+        self.farthest = (squares / self.difference[0, 0].numel()).sqrt()
+        return squares / self.count
+
+    def steepness(self) -> Tensor:
+        # The difference at a place is so long in the mean, and so is the longest column that it is multiplied with.
+        return self.strength * (2 / self.count) * self.farthest * self.longest
 
     def pull_(self, gradient: Tensor, own: Tensor) -> Tensor:
         """Add the gradient of strength * error to that at f, in place."""
-        factor = (2 / self.count) * self.strength.view(-1, 1, 1, 1)
+        factor = (2 / self.count) * self.at_scale.view(-1, 1, 1, 1)
         return gradient.add_(self.back(self.difference.mul_(factor)))
 
 
@@ -139,6 +159,12 @@ class Blocked:
         if isinstance(self.target, Style):
             return self.target.error(pixels(blocks), places=self.first.size.numel())
         return self.target.error(picture(blocks, self.first.size))
+
+    def steepness(self) -> Tensor:
+        return self.target.steepness()
+
+    def scale(self, by: Tensor) -> None:
+        self.target.scale(by)
 
     def pull_(self, gradient: Tensor, blocks: Tensor) -> Tensor:
         """Add the gradient of strength * error to that at the blocks, in place."""
@@ -162,6 +188,12 @@ class Headless:
         self.target.add(own, self.whole)
         return self.target.error()
 
+    def steepness(self) -> Tensor:
+        return self.target.steepness()
+
+    def scale(self, by: Tensor) -> None:
+        self.target.scale(by)
+
     def pull_(self, gradient: Tensor, own: Tensor) -> Tensor:
         """Add the gradient of strength * error to that at the features, in place."""
         return self.target.pull_(gradient, own, self.whole, 0)
@@ -170,8 +202,8 @@ class Headless:
 def sums(features: Tensor) -> Tensor:
     """Of each channel over all places: channels-last (N, C, H, W) -> (N, C), in float32 or wider."""
     own = rows(features)
-    if own.dtype == accumulable(own[:, :0]).dtype:
-        return own.sum(dim=1)
+    if own.dtype != torch.bfloat16 or own.is_cuda:
+        return own.sum(dim=1, dtype=accumulable(own[:, :0]).dtype)
     whole = own.shape[1] // GROUP * GROUP
     groups = own[:, :whole].unflatten(1, (-1, GROUP)).sum(dim=2)  # converting each number would take ten times as long
     return accumulable(groups).sum(dim=1) + accumulable(own[:, whole:]).sum(dim=1)

@@ -1,5 +1,6 @@
 """What a layer is compared with: adds up over bands of rows how far the canvas is from it, and pulls it there."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -8,10 +9,36 @@ from torch import Tensor
 from stylelab.engine.direct import add_product_, inner_products, products_beyond
 from stylelab.engine.passes import Band
 from stylelab.losses import accumulable
-from stylelab.scaling import unit_of
+from stylelab.scaling import unit, unit_of
+
+NEAR = 8.0  # in float16 the steepest target's gradient is brought there; some numbers of it are a hundred times larger
+MOST = 60  # exponent of what it is multiplied with, so that strengths stay within float32
 
 
-class Target(Protocol):
+class Steep(Protocol):
+    """What `scaled` asks of a target."""
+
+    def steepness(self) -> Tensor:
+        """About the largest number in the gradient of strength * error at the features, (N,); after `error`."""
+
+    def scale(self, by: Tensor) -> None:
+        """Pull so many times harder until the next canvas: (N,)."""
+
+
+def scaled(targets: Sequence[Steep]) -> Tensor:
+    """Have targets pull so that the gradient keeps to float16, which holds nothing above 65504 and little below 1e-7.
+
+    Returns:
+        How many times harder they pull, (N,): a power of two.
+    """
+    steepest = torch.stack([target.steepness() for target in targets]).amax(dim=0)
+    found = unit(steepest, most=MOST) * NEAR
+    for target in targets:
+        target.scale(found)
+    return found
+
+
+class Target(Steep, Protocol):
     """One term of the loss at one layer."""
 
     def begin(self) -> None:
@@ -23,17 +50,11 @@ class Target(Protocol):
     def error(self) -> Tensor:
         """The mean squared difference over all bands, (N,), in float32 or wider."""
 
-    def steepness(self) -> Tensor:
-        """About the largest number in the gradient of strength * error at the features, (N,); after `error`."""
-
-    def scale(self, by: Tensor) -> None:
-        """Pull so many times harder until the next canvas: (N,)."""
-
     def pull_(self, gradient: Tensor, features: Tensor, band: Band, reach: int) -> Tensor:
         """Add the gradient of strength * error to the gradient at the rows within a band's reach, in place."""
 
 
-class _Scaled:
+class Scaled:
     """What targets share: a strength, and what it is for one canvas."""
 
     strength: Tensor
@@ -45,7 +66,7 @@ class _Scaled:
         self.at_scale = self.strength * by
 
 
-class Style(_Scaled):
+class Style(Scaled):
     """A Gram matrix, divided by the positions that it was taken from.
 
     Args:
@@ -96,7 +117,7 @@ class Style(_Scaled):
         return add_product_(gradient, features, (self.difference * factor).to(features.dtype))
 
 
-class Content(_Scaled):
+class Content(Scaled):
     """A picture's features.
 
     Args:
