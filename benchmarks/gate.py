@@ -36,7 +36,7 @@ class Gate:
             loss: of the canvas; called when the clock stands.
         """
         seconds, cpu_seconds = self.clock.stop()
-        found = {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": _status_mb("VmHWM") - self._imports_mb}
+        found = {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": self.clock.peak_mb(self._imports_mb)}
         found["imports_mb"], found["loss"] = self._imports_mb, loss()
         os.write(self._telling, json.dumps(found).encode() + b"\n")
         if os.read(self._leave, 1) != LEAVE:
@@ -59,25 +59,40 @@ class Clock:
         """Wall and CPU seconds since the start."""
         return time.perf_counter() - self._began, time.process_time() - self._cpu_began
 
+    def peak_mb(self, imports_mb: float) -> float:
+        """The peak of resident memory since the start, above that after the imports."""
+        return _status_mb("VmHWM") - imports_mb
+
 
 class CudaClock(Clock):
-    """The seconds of a GPU's stream, between two CUDA events."""
+    """The seconds of a GPU's stream, between two CUDA events.
 
-    def __init__(self) -> None:
+    Args:
+        device: cuda or cuda:N; the one in use from now on.
+    """
+
+    def __init__(self, device: str) -> None:
         super().__init__()
         import torch
 
+        self._torch = torch
+        torch.cuda.set_device(torch.device(device).index or 0)
         self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
         self._events[0].record()
 
     def start(self) -> None:
         super().start()
+        self._torch.cuda.reset_peak_memory_stats()
         self._events[0].record()
 
     def stop(self) -> tuple[float, float]:
         self._events[1].record()
         self._events[1].synchronize()
         return self._events[0].elapsed_time(self._events[1]) / 1000, super().stop()[1]
+
+    def peak_mb(self, imports_mb: float) -> float:
+        """The peak of the GPU's memory since the start, what graphs keep for themselves included."""
+        return self._torch.cuda.max_memory_reserved() / 1e6
 
 
 def reset_peak() -> None:

@@ -21,7 +21,13 @@ def write(results: Path, docs: Path) -> None:
     parts = []
     for number, (name, own) in enumerate(_by_machine(runs).items()):
         picture = docs / f"performance{number or ''}.png"
-        parts += [f"## {name}", *_about(own), *_tables(newest(own)), *_plotted(newest(own), picture), *_history(own)]
+        parts += [
+            f"## {name}",
+            *_about(own),
+            *_tables(newest(own), gpu=bool(own[0]["machine"]["gpu"])),
+            *_plotted(newest(own), picture),
+            *_history(own),
+        ]
     page.write_text(before + "\n\n".join([BEGIN, *parts, END]) + after)
 
 
@@ -59,7 +65,7 @@ def _about(runs: Sequence[Found]) -> list[str]:
     return ["\n".join(f"- {line}" for line in lines)]
 
 
-def _tables(found: Mapping[str, Sequence[Found]]) -> list[str]:
+def _tables(found: Mapping[str, Sequence[Found]], *, gpu: bool) -> list[str]:
     writers = {
         "limits": _limits,
         "evaluation": _evaluation,
@@ -70,7 +76,7 @@ def _tables(found: Mapping[str, Sequence[Found]]) -> list[str]:
         "together": _together,
         "eight": _eight,
     }
-    parts = ["### The goals", goals.table(found)]
+    parts = ["### The goals", goals.table(found, gpu=gpu)]
     for section, writer in writers.items():
         for each in found.get(section, ()):
             parts += writer(each)

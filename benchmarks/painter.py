@@ -43,7 +43,7 @@ def _prepared(config: Mapping[str, Any], gate: Gate) -> tuple[Any, Any, Any]:
     spec = Spec.from_config(config)
     device = devices.prepare_device(spec.device, threads=spec.threads, determinism=spec.determinism)
     if device.type == "cuda":
-        gate.clock = CudaClock()
+        gate.clock = CudaClock(spec.device)
     gate.imported()
     files = {"parameters": Path(spec.network.path)}
     found = networks.encoder(spec.network, pooling=spec.pooling, layers=spec.all_layers, files=files)
@@ -105,7 +105,7 @@ def plainly(of: Settings, gate: Gate) -> Turns:
 
     device = torch.device(of["device"])
     if device.type == "cuda":
-        gate.clock = CudaClock()
+        gate.clock = CudaClock(of["device"])
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.optim.Adam([torch.zeros(1)])  # imports the compiler: 900 modules, 125 MB
     gate.imported()
@@ -150,7 +150,7 @@ def _drawn(size: Sequence[int], of: Settings, gate: Gate) -> Any:
     import torch
 
     if of["device"].startswith("cuda"):
-        gate.clock = CudaClock()
+        gate.clock = CudaClock(of["device"])
         fast = of["arithmetic"] == "tf32"
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = fast
     kind = torch.float32 if of["arithmetic"] == "tf32" else getattr(torch, of["arithmetic"])
@@ -168,7 +168,7 @@ def lbfgs(of: Settings, gate: Gate) -> Turns:
     for _ in range(of["history"] + 2):
         small()  # libraries make their working memory
     if canvas.is_cuda:
-        gate.clock = CudaClock()
+        gate.clock = CudaClock(of["device"])
     gate.imported()
     step = make(canvas, curvature, of["history"])
     for _ in range(of["history"] + 2):

@@ -182,7 +182,7 @@ def optimizers(studio: Studio, side: int, *, seconds: float) -> dict[str, Any]:
         {
             "name": name,
             "seconds": spread([turn.seconds for turn in kept[name]]),
-            "of_evaluation": {each.name: ratios(kept[name], kept[each.name], "cpu_seconds") for each in evaluations},
+            "of_evaluation": {each.name: ratios(kept[name], kept[each.name], studio.measure) for each in evaluations},
             "pictures": peaks[name] / picture_mb,
         }
         for name in shown

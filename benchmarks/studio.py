@@ -65,8 +65,13 @@ class Studio:
         return ("float32", "tf32", "bfloat16", "float16") if self.gpu else ("float32", "bfloat16")
 
     def working(self, turn: Turn) -> float:
-        """Seconds at work: on a CPU those of all cores together, whoever else used them; on a GPU its stream's."""
-        return turn.seconds if self.gpu else turn.cpu_seconds
+        """Seconds at work."""
+        return getattr(turn, self.measure)
+
+    @property
+    def measure(self) -> str:
+        """Of a turn: on a CPU the seconds of all cores together, whoever else used them; on a GPU its stream's."""
+        return "seconds" if self.gpu else "cpu_seconds"
 
     def with_threads(self, threads: int) -> "Studio":
         """The same with another number of threads."""

@@ -35,6 +35,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _float32_is_float32() -> None:
+    """On a GPU cuDNN rounds it to eleven bits unless told not to; a run tells it (`devices.prepare_device`)."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with photographs and parameters beside the checkout."""

@@ -1,6 +1,8 @@
 """L-BFGS and Adam against torch.optim on the real loss, their states, and whose losses a canvas comes with."""
 
+import gc
 import io
+import weakref
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -382,6 +384,23 @@ def test_canvases_that_step_together_go_where_each_would_alone(image):
             torch.testing.assert_close(canvas, alone[number][made[number]], rtol=0, atol=1e-10)
     assert made == [14, 8, 11, 14]
     assert len({id(each.memory) for each in optimizers}) == 2  # that of the one that left, and that of the others
+
+
+def test_what_is_remembered_goes_with_the_last_that_remembers_it(image):
+    """At once, not when Python looks for rings of references: on a GPU a graph's memory goes with it."""
+    of, starts = bowls(2), [image(number, 24, 20) for number in range(2)]
+    optimizers, canvases = [lbfgs_on_device() for _ in of], starts
+    gc.disable()
+    try:
+        for _ in range(3):
+            canvases = steps_together(of, optimizers, canvases)
+        memory = weakref.ref(optimizers[0].memory)
+        optimizers[0].step(canvases[0], torch.ones_like(canvases[0]))
+        assert memory() is not None
+        del optimizers[1]
+        assert memory() is None
+    finally:
+        gc.enable()
 
 
 def test_a_state_of_one_among_several_is_its_own_and_goes_on_alone(image):

@@ -88,20 +88,3 @@ def test_sums_over_places_are_those_of_float64(shape, kind):
     few = 1e-5 if kind != torch.bfloat16 else 5e-3  # sums of a few places are rounded to bfloat16
     scale = features.double().abs().sum(dim=(2, 3)).max()
     torch.testing.assert_close(sums(features).double(), exact, rtol=0, atol=few * scale)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("channels", [(9, 64), (64, 64), (512, 512)])
-def test_a_gpus_rectifier_within_the_convolution_is_that_behind_it(channels, kind):
-    inputs, filters = drawn(2, channels[0], 21, 30), drawn(channels[1], channels[0], 3, 3) / channels[0] ** 0.5
-    exact = functional.conv2d(inputs, filters, torch.ones(channels[1]), padding=1).relu()
-    convolution = Direct(filters.to("cuda", kind), padding=(1, 1))
-    assert convolution.fuses
-    bias, inputs = torch.ones(channels[1], device="cuda", dtype=kind), inputs.to("cuda", kind)
-    found = convolution(inputs, bias, rectified=True)
-    assert found.is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(found.float().cpu(), exact, rtol=0, atol=0.03 * float(exact.max()))
-    convolution.fuses = False
-    torch.testing.assert_close(convolution(inputs, bias, rectified=True), found, rtol=0.02, atol=0.02)

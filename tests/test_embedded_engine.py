@@ -106,7 +106,7 @@ def test_float16_takes_losses_and_activations_of_any_size(brightness: float, str
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_evaluations_are_replayed_and_are_those_of_the_cpu():
     network, there = EmbeddedEngine(encoder(1), torch.float32), EmbeddedEngine(encoder(1).to("cuda"), torch.float32)
-    pictures = torch.rand(4, 1, 3, 33, 48)
+    pictures = torch.rand(6, 1, 3, 33, 48)
     found = []
     for each, device in ((network, "cpu"), (there, "cuda")):
         content, style = each.features(pictures[0].to(device), LAYERS), each.grams(pictures[1].to(device), LAYERS)

@@ -182,8 +182,9 @@ def test_features_are_the_encoders(small_encoder, image, narrow_bands):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("arithmetic", [torch.float32, torch.bfloat16, torch.float16])
-def test_evaluations_replayed_on_a_gpu_are_those_computed_there(encoder, arithmetic):
+def test_evaluations_replayed_on_a_gpu_are_those_computed_there(encoder, monkeypatch, arithmetic):
     """To the bit, canvas after canvas; what was returned before stays as it was."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     case = drawn(3)
     network = Engine(encoder(case, torch.float32).to("cuda"), arithmetic)
     pictures = [torch.rand(1, 3, 32, 28, device="cuda") for _ in range(4)]

@@ -20,15 +20,17 @@ class Sum:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
-def test_where_nothing_can_be_recorded_the_work_is_done_as_it_is_and_that_is_said_once():
+def test_where_nothing_can_be_recorded_the_work_is_done_as_it_is_and_that_is_said_once(monkeypatch):
+    monkeypatch.setattr(Replayed, "possible", True)
     replayed = Replayed(Sum("cpu"))
     for call in range(Replayed.CALLS_BEFORE):
         assert replayed(torch.ones(3))[1] == 3 * (call + 1)
     with pytest.warns(UserWarning, match="not replayed as a CUDA graph, and starts slower: CUDA"):
         twice, total = replayed(torch.full((3,), 2.0))
     assert twice.tolist() == [4, 4, 4] and total == 12  # done once, though it was tried to be recorded
-    assert replayed(torch.ones(2))[1] == 14
-    assert replayed.graph is None
+    for call in range(4):
+        assert replayed(torch.ones(2))[1] == 14 + 2 * call
+    assert replayed.graph is None and not Replayed.possible
 
 
 @pytest.mark.gpu

@@ -40,8 +40,8 @@ def prepare_device(name: str, *, threads: int | None, determinism: str) -> torch
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     device = torch.device(name)
-    if device.index is not None:
-        torch.cuda.set_device(device)  # a graph is recorded on the current one
+    if device.type == "cuda":
+        torch.cuda.set_device(device.index or 0)
     reset_peak(device)
     return device
 

@@ -37,10 +37,10 @@ def _is_full_disk(error: BaseException) -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device or the machine has no memory left."""
-    words = ("CUDA out of memory", "can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    named = (
-        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    )  # torch's, without importing it
+    words = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    words += ("can't allocate memory", "not enough memory")
+    torchs = type(error).__name__ == "OutOfMemoryError"  # without importing it
+    named = isinstance(error, MemoryError) or torchs
     return named or (isinstance(error, RuntimeError) and any(part in str(error) for part in words))
 
 

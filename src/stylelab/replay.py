@@ -1,7 +1,11 @@
 """Work on a GPU recorded once and replayed: its hundreds of kernels then start without the host."""
 
+import contextlib
+import functools
+import gc
 import warnings
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -20,43 +24,82 @@ class Replayed:
     """
 
     CALLS_BEFORE = 2  # in which the libraries choose their algorithms
+    possible = (
+        True  # in this process: a failed recording leaves torch's allocator in a state that another would not mend
+    )
 
     def __init__(self, work: Work) -> None:
         self.work = work
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.recordable = True
+        self.room = True  # in memory, for a recording
         self.shapes: list[torch.Size] = []
         self.calls = 0  # with these shapes
 
     def __call__(self, *given: Tensor) -> list[Tensor]:
         """What the function returns, in memory of their own."""
-        if not self.recordable:
-            return [*self.work(*given)]
         shapes = [each.shape for each in given]
         if shapes != self.shapes:
-            self.graph = self.found = self.given = None  # their memory is wanted
-            self.shapes, self.calls = shapes, 0
-        if self.graph is None and self.calls == self.CALLS_BEFORE:
+            self._forget()
+            self.shapes, self.calls, self.room = shapes, 0, True
+        if self.graph is None and self.calls == self.CALLS_BEFORE and self.room and Replayed.possible:
             self._record(given)
         if self.graph is None:
-            self.calls += 1
+            self.calls = min(self.calls + 1, self.CALLS_BEFORE)
             return [*self.work(*given)]
         for place, each in zip(self.given, given, strict=True):
             place.copy_(each)
         self.graph.replay()
         return [each.clone() for each in self.found]
 
+    def _forget(self) -> None:
+        self.graph = self.found = self.given = None  # their memory is wanted
+
     def _record(self, given: Sequence[Tensor]) -> None:
-        self.given = [each.clone() for each in given]
         try:
+            self.given = [each.clone() for each in given]
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may use the device too
+            with _recording(graph, given[0].device):
                 self.found = [*self.work(*self.given)]
         except torch.OutOfMemoryError:
-            raise
+            self._forget()
+            self.room = False
         except RuntimeError as error:
-            self.recordable = False
+            self._forget()
+            Replayed.possible = False
             reason = str(error).splitlines()[0]
             warnings.warn(f"work is not replayed as a CUDA graph, and starts slower: {reason}", stacklevel=3)
-            return
-        self.graph = graph
+        else:
+            self.graph, self.device = graph, given[0].device
+            _recorded.add(self)
+
+
+_recorded: weakref.WeakSet[Replayed] = weakref.WeakSet()
+
+
+@contextlib.contextmanager
+def _recording(graph: torch.cuda.CUDAGraph, device: torch.device) -> Iterator[None]:
+    """Have what is started on a device recorded.
+
+    All graphs of a device work in the same memory: none is replayed while another is, and none keeps anything there but
+    what it returns.
+    """
+    pool = next((each.graph.pool() for each in _recorded if each.graph is not None and each.device == device), None)
+    before, collecting = torch.cuda.current_stream(device), gc.isenabled()
+    gc.disable()  # a graph that is thrown away during a recording would end it
+    try:
+        with (
+            torch.cuda.device(device),
+            # Other threads may use the device too.
+            torch.cuda.graph(graph, pool=pool, stream=_stream(device), capture_error_mode="thread_local"),
+        ):
+            yield
+    finally:
+        torch.cuda.set_stream(before)  # torch 2.11 leaves its own behind where a recording fails
+        if collecting:
+            gc.enable()
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """A device's stream to record on; torch's own is the first device's, whichever records."""
+    return torch.cuda.Stream(device)

@@ -77,7 +77,8 @@ class Rounds:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                tried, self.together.most = self.together.most, self.together.halved()
+                tried = self.together.most
+                self.together.halve()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             tell(

@@ -75,9 +75,10 @@ class Together:
             for each, its in zip(part, found, strict=True):
                 each.found = its
 
-    def halved(self) -> int:
-        """The next smaller number to try."""
-        return min(self.most, max(map(len, self.stacks), default=self.most)) // 2
+    def halve(self) -> None:
+        """Try the next smaller number from now on; what is kept for larger ones goes."""
+        self.most = min(self.most, max(map(len, self.stacks), default=self.most)) // 2
+        self.stacks.clear()
 
     def _parts(self, evaluations: Sequence[Evaluation]) -> dict[tuple[int, ...], Sequence[Evaluation]]:
         by_kind: dict[Hashable, list[Evaluation]] = {}

@@ -59,7 +59,8 @@ class Step:
             "level": self.level,
             "index": self.index,
             "number": self.number,
-            "canvas": self.canvas,  # before the optimizer's state, which a step still to be made would change
+            # Before the optimizer's state, which a step still to be made would change; and alone, of a batch.
+            "canvas": self.canvas.clone(),
             "optimizer": self.optimizer.state(),
             "previous": self.previous(),
         }

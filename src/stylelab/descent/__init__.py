@@ -50,12 +50,9 @@ def descend(
     for index in range(first, steps + 1):
         if index > first:
             objective = objective_at(index)
-            if objective is evaluation.objective:
-                evaluation = Evaluation(objective, Move(optimizer, evaluation))
-            else:
-                evaluation = Evaluation(objective, Move(optimizer, evaluation).canvas)
-                optimizer.objective_changed()
-                previous = None
+            changes = objective is not evaluation.objective
+            evaluation = Evaluation(objective, Move(optimizer, evaluation, objective_changes=changes))
+            previous = None if changes else previous
         yield index, evaluation
         if tolerance:
             total = evaluation.losses.total

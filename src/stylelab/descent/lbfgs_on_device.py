@@ -8,7 +8,7 @@ from torch import Tensor
 from stylelab.descent.lbfgs import Lbfgs
 from stylelab.descent.optimizer import State
 from stylelab.descent.rows_on_device import RowsOnDevice
-from stylelab.replay import Replayed
+from stylelab.replay import Replayed, Work
 from stylelab.scaling import units
 
 
@@ -24,6 +24,7 @@ class LbfgsOnDevice:
         self.history, self.learning_rate = history, learning_rate
         self.memory: Memory | None = None  # of this canvas, or of all that stepped together the last time
         self.place = 0  # in it
+        self.advance: Work | None = None  # its step
 
     def step(self, canvas: Tensor, gradient: Tensor) -> Tensor:
         """The next canvas, of the same shape."""
@@ -32,7 +33,7 @@ class LbfgsOnDevice:
     def objective_changed(self) -> None:
         """As of `Lbfgs`."""
         if self.memory is not None:
-            self.memory.comparable[self.place] = False
+            self.memory.comparable[self.place].fill_(False)
 
     def state(self) -> State:
         """As `Lbfgs` has it, so that either goes on from it; waits for the device."""
@@ -55,10 +56,11 @@ class LbfgsOnDevice:
 
     def restore(self, state: State) -> None:
         """Go on from what `state` returned."""
-        self.memory, self.place = None, 0
+        self.memory, self.place, self.advance = None, 0, None
         if state["moved"] is None:
             return
-        own = self.memory = Memory(state["moved"][None], history=self.history, learning_rate=self.learning_rate)
+        own = Memory(state["moved"][None], history=self.history, learning_rate=self.learning_rate)
+        _share([self], own)
         for name in own.BY_CANVAS:
             if state.get(name) is not None:
                 getattr(own, name)[0] = state[name]
@@ -82,24 +84,30 @@ def step_together(
         torch.OutOfMemoryError: so many at once do not fit; each may still step alone.
     """
     numbers, slopes = (torch.stack([each.flatten() for each in of]) for of in (canvases, gradients))
-    memory = _shared(optimizers, like=numbers)
-    (found,) = memory.advance(numbers, slopes)
+    (found,) = _advance(optimizers, like=numbers)(numbers, slopes)
     return [row.view_as(canvas) for row, canvas in zip(found, canvases, strict=True)]
 
 
-def _shared(optimizers: Sequence[LbfgsOnDevice], *, like: Tensor) -> "Memory":
-    """One memory of all: that of their last step, if it was with these, or else a new one."""
+def _advance(optimizers: Sequence[LbfgsOnDevice], *, like: Tensor) -> Work:
+    """The step of one memory of all: that of their last step, if it was with these, or else a new one."""
     first = optimizers[0]
     places = [each.place for each in optimizers if each.memory is first.memory]
     if first.memory is not None and places == list(range(len(optimizers))) and len(first.memory.count) == len(places):
-        return first.memory
+        return first.advance
     found = Memory(like, history=first.history, learning_rate=first.learning_rate)
     for place, each in enumerate(optimizers):
         if each.memory is not None:
             found.take(place, each.memory, each.place)
+    return _share(optimizers, found)
+
+
+def _share(optimizers: Sequence[LbfgsOnDevice], memory: "Memory") -> Work:
+    """Have them share a memory, and step in it together."""
+    # Held beside the memory, not by it: in a ring of references both would stay until Python looks for rings.
+    advance = Replayed(memory.advanced) if memory.gradient.is_cuda else memory.advanced
     for place, each in enumerate(optimizers):
-        each.memory, each.place = found, place
-    return found
+        each.memory, each.place, each.advance = memory, place, advance
+    return advance
 
 
 class Memory:
@@ -123,7 +131,6 @@ class Memory:
         self.unit = like.new_zeros(len(like))  # nought: no gradient has been seen
         self.comparable = torch.zeros_like(self.count, dtype=torch.bool)  # whether the last gradient is of this loss
         self.gradient, self.moved = torch.zeros_like(like), torch.zeros_like(like)
-        self.advance = Replayed(self.advanced) if like.is_cuda else self.advanced
 
     def take(self, place: int, other: "Memory", there: int) -> None:
         """Have one canvas's part be that of another memory."""
@@ -144,10 +151,11 @@ class Memory:
         longest = Lbfgs.LONGEST_MOVE * move.shape[1] ** 0.5
         lengths = torch.linalg.vector_norm(move, dim=1, dtype=torch.float64)
         move *= (longest / lengths.clamp_min(longest)).to(move.dtype)[:, None]
+        found = canvases + move
         fresh = (products, count, refusals, unit, torch.ones_like(self.comparable), flat, move)
         for name, value in zip(self.BY_CANVAS, fresh, strict=True):
             getattr(self, name).copy_(value)
-        return (canvases + move,)
+        return (found,)
 
     def _remember(self, flat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Put each canvas's pair in place of its oldest, if the curvature along it is positive.

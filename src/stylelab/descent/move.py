@@ -15,15 +15,23 @@ class Move:
 
     Args:
         evaluation: of the canvas that it starts from.
+        objective_changes: whether the optimizer is told then that the next gradient is of another function.
     """
 
-    def __init__(self, optimizer: Optimizer, evaluation: Evaluation) -> None:
+    def __init__(self, optimizer: Optimizer, evaluation: Evaluation, *, objective_changes: bool = False) -> None:
         self.optimizer, self.evaluation = optimizer, evaluation
+        self.objective_changes = objective_changes
 
     @cached_property
     def canvas(self) -> Tensor:
         """The next canvas."""
-        return self.optimizer.step(self.evaluation.canvas, self.evaluation.gradient)
+        return self.made(self.optimizer.step(self.evaluation.canvas, self.evaluation.gradient))
+
+    def made(self, canvas: Tensor) -> Tensor:
+        """The step has led there."""
+        if self.objective_changes:
+            self.optimizer.objective_changed()
+        return canvas
 
 
 def make_together(moves: Sequence[Move]) -> None:
@@ -46,4 +54,4 @@ def make_together(moves: Sequence[Move]) -> None:
             [each.gradient for each in evaluations],
         )
         for move, canvas in zip(same, found, strict=True):
-            move.canvas = canvas
+            move.canvas = move.made(canvas)

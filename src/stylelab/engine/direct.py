@@ -1,4 +1,4 @@
-"""Convolutions summed as they are written, and products over channels: by oneDNN or cuDNN where they can be had."""
+"""Convolutions summed as they are written, and products over channels: by oneDNN where it can be had."""
 
 from collections.abc import Sequence
 
@@ -27,9 +27,6 @@ class Direct:
         if self.matrix is None and onednn_takes(filters):
             reorder = torch.ops.mkldnn._reorder_convolution_weight
             self.filters = reorder(self.filters, self.padding, self.stride, [1, 1], 1, None)
-        # On a GPU one pass over memory instead of three; where bytes must repeat, an algorithm said to repeat them.
-        few_digits = filters.dtype in (torch.float16, torch.bfloat16)
-        self.fuses = filters.is_cuda and few_digits and not torch.are_deterministic_algorithms_enabled()
 
     def __call__(self, inputs: Tensor, bias: Tensor | None = None, *, rectified: bool = False) -> Tensor:
         """(N, in, H, W) -> (N, out, H', W'), channels-last, rectified within the same pass over memory if wanted."""
@@ -44,21 +41,9 @@ class Direct:
             return torch.ops.mkldnn._convolution_pointwise(
                 inputs, self.filters, bias, self.padding, self.stride, ones, 1, after, [], ""
             )
-        found = self._fused(inputs, bias) if self.fuses and rectified else None
-        if found is None:
-            found = F.conv2d(inputs, self.filters, bias, self.stride, self.padding)
-            found = found.relu_() if rectified else found
-        return found.contiguous(memory_format=torch.channels_last)
-
-    def _fused(self, inputs: Tensor, bias: Tensor | None) -> Tensor | None:
-        """By cuDNN, rectified in the same pass; None where it can't, and it is not asked again."""
-        try:
-            return torch.cudnn_convolution_relu(inputs, self.filters, bias, self.stride, self.padding, [1, 1], 1)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError:  # of sizes and types that none of its engines takes
-            self.fuses = False
-            return None
+        found = F.conv2d(inputs, self.filters, bias, self.stride, self.padding)
+        found = found.contiguous(memory_format=torch.channels_last)
+        return found.relu_() if rectified else found
 
 
 def add_product_(gradient: Tensor, features: Tensor, matrix: Tensor, constant: Tensor | None = None) -> Tensor:

@@ -44,7 +44,9 @@ class Head:
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self.whole = torch.cat([weight.flatten(1), bias[:, None]], dim=1)  # (C, c + 1)
         basis, root = torch.linalg.qr(self.whole.double())
-        self.basis, self.root = basis.to(weight.dtype), root.to(weight.dtype)
+        # On a GPU small products of float32 may be TF32's, of eleven bits; those of float64 cost it nothing.
+        self.exact = torch.float64 if weight.is_cuda else weight.dtype
+        self.basis, self.root = basis.to(self.exact), root.to(self.exact)
         self.channels = len(weight)
 
     def features(self, own: Tensor) -> Tensor:
@@ -56,7 +58,8 @@ class Head:
         """F's: (N, c, H, W) -> (N, C, C)."""
         own = accumulable(own)
         products = inner_products(own) / (own.shape[2] * own.shape[3])
-        return self.whole @ with_one(products, own.mean(dim=(2, 3))) @ self.whole.T
+        whole, found = self.whole.to(self.exact), with_one(products, own.mean(dim=(2, 3)))
+        return (whole @ found.to(self.exact) @ whole.T).to(found.dtype)
 
 
 def with_one(products: Tensor, means: Tensor) -> Tensor:
@@ -80,7 +83,7 @@ class Style(Scaled):
     arithmetic: torch.dtype
 
     def __post_init__(self) -> None:
-        self.wanted = self.head.basis.T @ self.gram @ self.head.basis
+        self.wanted = self.head.basis.T @ self.gram.to(self.head.exact) @ self.head.basis
         # About what f's products should be. Subtracted before the sum is rounded, so that few digits are lost.
         inverse = torch.linalg.pinv(self.head.root.double())
         likely = (inverse @ self.wanted.double() @ inverse.T)[:, :-1, :-1]
@@ -94,15 +97,15 @@ class Style(Scaled):
         expected = self.expected.expand(len(own), -1, -1)
         beyond = products_beyond(own, expected, share=1.0, factor=self.unit / self.places)
         products = (accumulable(beyond) + accumulable(self.expected)) / self.unit
-        self.own = with_one(products, sums(own) / self.places)
+        self.own = with_one(products, sums(own) / self.places).to(self.head.exact)
         self.difference = self.head.root @ self.own @ self.head.root.T - self.wanted
-        return self.difference.square().sum(dim=(1, 2)) / self.head.channels**2
+        return (self.difference.square().sum(dim=(1, 2)) / self.head.channels**2).to(products.dtype)
 
     def steepness(self) -> Tensor:
         # A row of [f; 1] is as long as the square root of its products' trace, in the mean.
         squares = self.own.diagonal(dim1=1, dim2=2).sum(dim=1)
         longest = torch.linalg.vector_norm(self.head.root.T @ self.difference @ self.head.root, dim=1).amax(dim=1)
-        return self.strength * self._factor() * squares.clamp_min(0).sqrt() * longest
+        return self.strength * (self._factor() * squares.clamp_min(0).sqrt() * longest).to(self.strength.dtype)
 
     def _factor(self) -> float:
         return 4 / (self.head.channels**2 * self.places)
