@@ -77,6 +77,7 @@ class CudaClock(Clock):
 
         self._torch = torch
         torch.cuda.set_device(torch.device(device).index or 0)
+        self._before = torch.cuda.memory_reserved()
         self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
         self._events[0].record()
 
@@ -91,8 +92,8 @@ class CudaClock(Clock):
         return self._events[0].elapsed_time(self._events[1]) / 1000, super().stop()[1]
 
     def peak_mb(self, imports_mb: float) -> float:
-        """The peak of the GPU's memory since the start, what graphs keep for themselves included."""
-        return self._torch.cuda.max_memory_reserved() / 1e6
+        """The peak of the GPU's memory above that when the clock was made, what graphs keep for themselves included."""
+        return (self._torch.cuda.max_memory_reserved() - self._before) / 1e6
 
 
 def reset_peak() -> None:

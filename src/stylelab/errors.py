@@ -1,4 +1,4 @@
-"""Ends of a run or a sweep that a command line shows as one line."""
+"""What ends a run or a sweep: errors that a command line shows as one line, and the end of memory."""
 
 
 class SweepFailed(Exception):
@@ -13,3 +13,12 @@ class Pruned(Exception):
 
 class SyncFailed(Exception):
     """MLflow still lacks something; the message counts it."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device or the machine has no memory left."""
+    words = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    words += ("can't allocate memory", "not enough memory")
+    torchs = type(error).__name__ == "OutOfMemoryError"  # without importing it
+    named = isinstance(error, MemoryError) or torchs
+    return named or (isinstance(error, RuntimeError) and any(part in str(error) for part in words))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stylelab import cost
+from stylelab.errors import is_out_of_memory
 from stylelab.job import Job
 
 MARGIN = 0.9  # of the free memory: the allocator leaves gaps
@@ -33,15 +34,6 @@ def explained(error: Exception, job: Job, *, companions: int = 0) -> Exception:
 
 def _is_full_disk(error: BaseException) -> bool:
     return any(getattr(cause, "errno", None) in FULL for cause in _causes(error))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the device or the machine has no memory left."""
-    words = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    words += ("can't allocate memory", "not enough memory")
-    torchs = type(error).__name__ == "OutOfMemoryError"  # without importing it
-    named = isinstance(error, MemoryError) or torchs
-    return named or (isinstance(error, RuntimeError) and any(part in str(error) for part in words))
 
 
 def _smaller_batch(job: Job, companions: int) -> str:

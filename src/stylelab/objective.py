@@ -228,8 +228,9 @@ class Evaluation:
     @cached_property
     def canvas(self) -> Tensor:
         """(1, 3, H, W), in [0, 1] or near it."""
-        move, self.move = self.move, None  # it holds the evaluation before
-        return move.canvas
+        found = self.move.canvas
+        self.move = None  # it holds the evaluation before
+        return found
 
     @cached_property
     def found(self) -> tuple[Losses, Tensor]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from stylelab.errors import is_out_of_memory
+
 Work = Callable[..., Sequence[Tensor]]
 
 
@@ -20,16 +22,16 @@ class Replayed:
 
     Args:
         work: tensors -> tensors, by the same kernels whatever their numbers, without waiting for the device. What it
-            keeps from call to call it has made before the first, and writes to in place.
+            keeps from call to call it has made before the first, and writes to in place. It may be done again where
+            memory ended in the middle of it.
+        kind: the graphs of a kind share their memory, which goes with the last of them.
     """
 
     CALLS_BEFORE = 2  # in which the libraries choose their algorithms
-    possible = (
-        True  # in this process: a failed recording leaves torch's allocator in a state that another would not mend
-    )
+    possible = True  # in this process: after a recording that failed torch's allocator is not to be relied on
 
-    def __init__(self, work: Work) -> None:
-        self.work = work
+    def __init__(self, work: Work, *, kind: str) -> None:
+        self.work, self.kind = work, kind
         self.graph: torch.cuda.CUDAGraph | None = None
         self.room = True  # in memory, for a recording
         self.shapes: list[torch.Size] = []
@@ -45,11 +47,22 @@ class Replayed:
             self._record(given)
         if self.graph is None:
             self.calls = min(self.calls + 1, self.CALLS_BEFORE)
-            return [*self.work(*given)]
+            return self._as_it_is(given)
+        found = [torch.empty_like(each) for each in self.found]  # before the replay: it can't be done again
         for place, each in zip(self.given, given, strict=True):
             place.copy_(each)
         self.graph.replay()
-        return [each.clone() for each in self.found]
+        for place, each in zip(found, self.found, strict=True):
+            place.copy_(each)
+        return found
+
+    def _as_it_is(self, given: Sequence[Tensor]) -> list[Tensor]:
+        try:
+            return [*self.work(*given)]
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or not let_go(given[0].device):
+                raise
+        return [*self.work(*given)]
 
     def _forget(self) -> None:
         self.graph = self.found = self.given = None  # their memory is wanted
@@ -58,13 +71,14 @@ class Replayed:
         try:
             self.given = [each.clone() for each in given]
             graph = torch.cuda.CUDAGraph()
-            with _recording(graph, given[0].device):
+            with _recording(graph, given[0].device, kind=self.kind):
                 self.found = [*self.work(*self.given)]
-        except torch.OutOfMemoryError:
-            self._forget()
-            self.room = False
         except RuntimeError as error:
             self._forget()
+            self.room = False
+            if is_out_of_memory(error):
+                let_go(given[0].device)
+                return
             Replayed.possible = False
             reason = str(error).splitlines()[0]
             warnings.warn(f"work is not replayed as a CUDA graph, and starts slower: {reason}", stacklevel=3)
@@ -76,27 +90,40 @@ class Replayed:
 _recorded: weakref.WeakSet[Replayed] = weakref.WeakSet()
 
 
+def let_go(device: torch.device | None = None) -> bool:
+    """Of all graphs, or of a device's: nothing else can use their memory. Until its shapes change, work starts slower.
+
+    Returns:
+        Whether there were any.
+    """
+    held = [each for each in _recorded if each.graph is not None and device in (None, each.device)]
+    for each in held:
+        each._forget()
+        each.room = False
+    return bool(held)
+
+
 @contextlib.contextmanager
-def _recording(graph: torch.cuda.CUDAGraph, device: torch.device) -> Iterator[None]:
+def _recording(graph: torch.cuda.CUDAGraph, device: torch.device, *, kind: str) -> Iterator[None]:
     """Have what is started on a device recorded.
 
-    All graphs of a device work in the same memory: none is replayed while another is, and none keeps anything there but
+    All graphs of a kind work in the same memory: none is replayed while another is, and none keeps anything there but
     what it returns.
     """
-    pool = next((each.graph.pool() for each in _recorded if each.graph is not None and each.device == device), None)
-    before, collecting = torch.cuda.current_stream(device), gc.isenabled()
+    like = (each for each in _recorded if each.graph is not None and (each.device, each.kind) == (device, kind))
+    pool = next((each.graph.pool() for each in like), None)
+    collecting = gc.isenabled()
     gc.disable()  # a graph that is thrown away during a recording would end it
-    try:
-        with (
-            torch.cuda.device(device),
+    with torch.cuda.device(device):
+        before = torch.cuda.current_stream()
+        try:
             # Other threads may use the device too.
-            torch.cuda.graph(graph, pool=pool, stream=_stream(device), capture_error_mode="thread_local"),
-        ):
-            yield
-    finally:
-        torch.cuda.set_stream(before)  # torch 2.11 leaves its own behind where a recording fails
-        if collecting:
-            gc.enable()
+            with torch.cuda.graph(graph, pool=pool, stream=_stream(device), capture_error_mode="thread_local"):
+                yield
+        finally:
+            torch.cuda.set_stream(before)  # torch 2.11 leaves its own behind where a recording fails
+            if collecting:
+                gc.enable()
 
 
 @functools.cache

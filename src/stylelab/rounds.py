@@ -8,9 +8,10 @@ from typing import Any, TextIO
 import torch
 from tqdm import tqdm
 
-from stylelab.failures import is_out_of_memory
+from stylelab.errors import is_out_of_memory
 from stylelab.interrupts import Preempted
 from stylelab.recorders import FINISHED, Record
+from stylelab.replay import let_go
 from stylelab.run_folder import PAUSE
 from stylelab.together import Together
 from stylelab.transfer import Step
@@ -80,6 +81,7 @@ class Rounds:
                 tried = self.together.most
                 self.together.halve()
             if torch.cuda.is_available():
+                let_go()
                 torch.cuda.empty_cache()
             tell(
                 f"batch: out of memory with {tried} canvases at once: going on with {self.together.most}; "

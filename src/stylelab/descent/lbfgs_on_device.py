@@ -104,7 +104,7 @@ def _advance(optimizers: Sequence[LbfgsOnDevice], *, like: Tensor) -> Work:
 def _share(optimizers: Sequence[LbfgsOnDevice], memory: "Memory") -> Work:
     """Have them share a memory, and step in it together."""
     # Held beside the memory, not by it: in a ring of references both would stay until Python looks for rings.
-    advance = Replayed(memory.advanced) if memory.gradient.is_cuda else memory.advanced
+    advance = Replayed(memory.advanced, kind="step") if memory.gradient.is_cuda else memory.advanced
     for place, each in enumerate(optimizers):
         each.memory, each.place, each.advance = memory, place, advance
     return advance

@@ -66,7 +66,7 @@ class EmbeddedEngine:
         """What compares a canvas, as `Autograd.against` does, with targets that `features` and `grams` gave."""
         wanted = [self._target(each) for each in comparisons]
         compare = partial(self._compare, [each.layer for each in comparisons], wanted)
-        return Replayed(compare) if comparisons[0].target.device.type == "cuda" else compare
+        return Replayed(compare, kind="evaluation") if comparisons[0].target.device.type == "cuda" else compare
 
     def _target(self, comparison: Comparison) -> Target:
         head, of = self.heads.get(comparison.layer), (comparison.target, comparison.strength)

@@ -47,7 +47,7 @@ class Engine:
         device = comparisons[0].target.device.type
         if pictures == 1 or device != "cpu":
             compare = partial(self._compare, _Targets(comparisons, self.arithmetic))
-            return Replayed(compare) if device == "cuda" else compare
+            return Replayed(compare, kind="evaluation") if device == "cuda" else compare
         # On a CPU a batch gains nothing, and one picture after another takes the memory of one.
         alone = [_Targets([each.of(place) for each in comparisons], self.arithmetic) for place in range(pictures)]
 
