@@ -63,8 +63,8 @@ class Together:
         Raises:
             torch.OutOfMemoryError: so many at once do not fit.
         """
-        moves = [each.move for each in evaluations if each.move is not None]
-        for first in range(0, len(moves) if self.most > 1 else 0, self.most):
+        moves = [each.move for each in evaluations if each.move is not None and self.most > 1]
+        for first in range(0, len(moves), self.most):
             make_together(moves[first : first + self.most])
         parts = self._parts([each for each in evaluations if "found" not in vars(each)])
         self.stacks = {members: stack for members, stack in self.stacks.items() if members in parts}
