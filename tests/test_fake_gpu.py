@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stylelab import objective
 from stylelab.descent import LbfgsOnDevice, Move, make_together
@@ -26,6 +27,17 @@ def _fake(monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(objective, "on_its_way", lambda numbers: numbers.tolist)  # pinned memory is a driver's
     with FakeTensorMode(allow_non_fake_inputs=True):
         yield
+
+
+class NothingFromTheHost(TorchDispatchMode):
+    """No tensor is copied to the GPU: from memory that is not pinned that waits for it."""
+
+    def __torch_dispatch__(self, operator, types, arguments=(), settings=None):
+        found = operator(*arguments, **(settings or {}))
+        if isinstance(found, torch.Tensor) and found.device.type == "cuda" and "copy" in str(operator):
+            given = [each for each in arguments if isinstance(each, torch.Tensor)]
+            assert all(each.device.type == "cuda" for each in given), operator
+        return found
 
 
 WEIGHTING = Weighting(
@@ -75,6 +87,11 @@ def painted(network: Engine | EmbeddedEngine) -> None:
     """Two canvases evaluated, alone and together, then stepped and evaluated again."""
     of = objectives(network, 2)
     evaluations = [Evaluation(each, canvas) for each, canvas in zip(of, pictures(2), strict=True)]
+    with NothingFromTheHost():
+        stepped(of, evaluations)
+
+
+def stepped(of: list[Objective], evaluations: list[Evaluation]) -> None:
     begun(evaluations[0], evaluations[0].losses, evaluations[0].gradient)
     found = Stack(of).evaluate([each.canvas for each in evaluations])
     for each, its in zip(evaluations, found, strict=True):
