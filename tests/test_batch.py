@@ -68,6 +68,16 @@ def test_canvases_evaluated_together_have_the_losses_and_gradients_of_each_alone
     assert len({each.losses.total for each in together}) == 4
 
 
+def test_what_was_kept_for_more_canvases_goes_when_fewer_are_tried(evaluations):
+    """Its memory is what was wanted."""
+    together = Together(64)
+    together.evaluate(evaluations(Resident))
+    (stack,) = map(weakref.ref, together.stacks.values())
+    together.halve()
+    assert together.most == 2  # half of the four that there were
+    assert stack() is None
+
+
 def test_canvases_of_other_sizes_or_layers_are_evaluated_apart(evaluations, image):
     found = evaluations(Resident)
     other = Evaluation(replaced(found[0].objective, image(3, 32, 20)), image(5, 32, 20))

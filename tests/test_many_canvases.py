@@ -82,11 +82,14 @@ def together(all_of: list[Iterator], device: str) -> list[list[tuple[Tensor, lis
     for turn in range(STEPS + len(all_of)):
         steps = [(number, step) for number, each in enumerate(all_of) if (step := next(each, None)) is not None]
         evaluations = [evaluation for _, (_, evaluation) in steps]
+        optimizers = [each.move.optimizer for each in evaluations if each.move is not None]
         # While graphs are recorded, at the third turn, two after the change and when one has left, all may stand still.
         calm = 2 < turn < CHANGE or CHANGE + 2 < turn <= STEPS
         with not_waiting(device if calm else "cpu"):
             at_once.evaluate(evaluations)
             begun = [(number, each.canvas, each.losses) for (number, _), each in zip(steps, evaluations, strict=True)]
+        assert len(optimizers) == (len(evaluations) if turn else 0)
+        assert len({id(each.memory) for each in optimizers}) <= 1, "they did not step together"
         for number, canvas, losses in before:
             found[number].append((canvas.cpu(), [losses.total, *losses.values()]))
         before = begun
